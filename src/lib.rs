@@ -3,3 +3,4 @@
 //! The modules, in the order in which a request meets them; `proxy` is the file to read first.
 
 pub mod clock;
+pub mod digest;

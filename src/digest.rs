@@ -1,0 +1,69 @@
+//! Keyed digests: how forebay names clients, credentials and resources without keeping their text.
+//!
+//! A digest is SipHash-2-4 with 128 bits of output under a key that is drawn at the start of the process, so nobody
+//! outside can find two inputs that collide. Every part is preceded by its length: no part can imitate the border
+//! between two others.
+
+use std::hash::{BuildHasher, Hasher as _, RandomState};
+
+use siphasher::sip128::{Hasher128, SipHasher24};
+
+/// The key of this process.
+#[derive(Debug, Clone, Copy)]
+pub struct Digester {
+    key: (u64, u64),
+}
+
+impl Digester {
+    /// Draws a key from the operating system's randomness (through the standard library's hasher seeds).
+    pub fn random() -> Self {
+        let draw = || RandomState::new().build_hasher().finish();
+        Self { key: (draw(), draw()) }
+    }
+
+    /// A digest to which parts are added one by one.
+    pub fn begin(&self) -> Digest {
+        Digest(SipHasher24::new_with_keys(self.key.0, self.key.1))
+    }
+
+    /// The digest of a whole list of parts.
+    pub fn of<'a>(&self, parts: impl IntoIterator<Item = &'a [u8]>) -> u128 {
+        let mut digest = self.begin();
+        parts.into_iter().for_each(|part| digest.add(part));
+        digest.finish()
+    }
+}
+
+/// A digest in the making.
+#[derive(Debug, Clone)]
+pub struct Digest(SipHasher24);
+
+impl Digest {
+    /// Adds a part; `add(b"ab"); add(b"c")` differs from `add(b"a"); add(b"bc")`.
+    pub fn add(&mut self, part: &[u8]) {
+        self.0.write_u64(part.len() as u64);
+        self.0.write(part);
+    }
+
+    /// The 128 bits.
+    pub fn finish(self) -> u128 {
+        self.0.finish128().as_u128()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_cannot_imitate_the_border_between_two_others() {
+        let digester = Digester::random();
+        assert_ne!(digester.of([b"ab".as_slice(), b"c"]), digester.of([b"a".as_slice(), b"bc"]));
+        assert_ne!(digester.of([b"ab".as_slice()]), digester.of([b"ab".as_slice(), b""]));
+    }
+
+    #[test]
+    fn two_processes_name_the_same_thing_differently() {
+        assert_ne!(Digester::random().of([b"x".as_slice()]), Digester::random().of([b"x".as_slice()]));
+    }
+}
