@@ -4,4 +4,5 @@
 
 pub mod clock;
 pub mod digest;
+pub mod logging;
 pub mod metrics;
