@@ -2,7 +2,12 @@
 //!
 //! The modules, in the order in which a request meets them; `proxy` is the file to read first.
 
-pub mod clock;
-pub mod digest;
+pub mod collapse;
+pub mod upstream;
+
 pub mod logging;
 pub mod metrics;
+
+pub mod clock;
+pub mod digest;
+pub mod http;
