@@ -2,6 +2,10 @@
 //!
 //! The modules, in the order in which a request meets them; `proxy` is the file to read first.
 
+pub mod router;
+
+pub mod client;
+
 pub mod collapse;
 pub mod upstream;
 
