@@ -2,6 +2,8 @@
 //!
 //! The modules, in the order in which a request meets them; `proxy` is the file to read first.
 
+pub mod server;
+
 pub mod router;
 
 pub mod client;
