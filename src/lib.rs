@@ -3,4 +3,5 @@
 //! The modules, in the order in which a request meets them; `proxy` is the file to read first.
 
 pub mod clock;
+pub mod config;
 pub mod digest;
