@@ -72,6 +72,11 @@ impl Problems {
         &self.list
     }
 
+    /// What they were found in.
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
     /// One line a problem, `file:line:column: message (help)`: for the log and for JSON.
     pub fn lines(&self) -> impl Iterator<Item = String> {
         self.list.iter().map(|problem| self.source.line(problem))
