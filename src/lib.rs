@@ -3,6 +3,15 @@
 //! The modules, in the order in which a request meets them; `proxy` is the file to read first.
 
 pub mod cli;
-pub mod clock;
+
 pub mod config;
+
+pub mod collapse;
+pub mod upstream;
+
+pub mod logging;
+pub mod metrics;
+
+pub mod http;
+pub mod clock;
 pub mod digest;
