@@ -6,6 +6,8 @@ pub mod cli;
 
 pub mod config;
 
+pub mod router;
+pub mod client;
 pub mod collapse;
 pub mod upstream;
 
