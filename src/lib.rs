@@ -5,15 +5,16 @@
 pub mod cli;
 
 pub mod config;
+pub mod policy;
 
-pub mod router;
 pub mod client;
 pub mod collapse;
+pub mod router;
 pub mod upstream;
 
 pub mod logging;
 pub mod metrics;
 
-pub mod http;
 pub mod clock;
 pub mod digest;
+pub mod http;

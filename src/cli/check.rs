@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use super::{CheckArgs, load, print, refuse};
-use crate::config::{self, Problems};
+use crate::config;
+use crate::policy::compile;
 
 /// Validates the configuration; with `--print` shows it with its defaults, else says that it is good.
 pub fn check(args: &CheckArgs) -> ExitCode {
@@ -11,8 +12,8 @@ pub fn check(args: &CheckArgs) -> ExitCode {
         Ok(loaded) => loaded,
         Err(status) => return status,
     };
-    if !loaded.problems.is_empty() {
-        return refuse(&Problems::new(loaded.source, loaded.problems));
+    if let Err(problems) = compile::plan(&loaded) {
+        return refuse(&problems);
     }
     if args.print {
         return print(&config::effective(&loaded.config));

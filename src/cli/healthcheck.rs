@@ -53,12 +53,12 @@ impl Target {
         }
         let flag = args.config.config.as_deref();
         let Ok(path) = config::find(flag, &env) else {
-            return Ok(Self::of_address(Admin::default().address));
+            return Ok(Self::of_address(*Admin::default().address.get_ref()));
         };
         match config::load(&path, &env) {
             // A broken file is no reason to call a server sick that runs on with the one before.
-            Ok(loaded) => Ok(Self::of_address(loaded.config.admin.address)),
-            Err(_) if flag.is_none() => Ok(Self::of_address(Admin::default().address)),
+            Ok(loaded) => Ok(Self::of_address(*loaded.config.admin.address.get_ref())),
+            Err(_) if flag.is_none() => Ok(Self::of_address(*Admin::default().address.get_ref())),
             Err(problems) => Err(problems.to_string()),
         }
     }

@@ -16,7 +16,7 @@ pub struct Admin {
     /// Where to listen, `IP:PORT`.
     #[serde(deserialize_with = "address")]
     #[schemars(with = "String")]
-    pub address: SocketAddr,
+    pub address: Spanned<SocketAddr>,
     /// Asked for as `Authorization: Bearer TOKEN` on everything but `/healthz` and `/readyz`. Empty: nothing is asked
     /// for, which is allowed on a loopback address only.
     #[schemars(with = "String")]
@@ -28,13 +28,15 @@ pub struct Admin {
 impl Default for Admin {
     fn default() -> Self {
         Self {
-            address: SocketAddr::from((Ipv4Addr::LOCALHOST, 9090)),
+            address: Spanned::new(0..0, SocketAddr::from((Ipv4Addr::LOCALHOST, 9090))),
             token: Spanned::new(0..0, String::new()),
             hosts: Vec::new(),
         }
     }
 }
 
-fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
-    socket_address(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Spanned<SocketAddr>, D::Error> {
+    let text = Spanned::<String>::deserialize(deserializer)?;
+    let address = socket_address(text.get_ref()).map_err(D::Error::custom)?;
+    Ok(Spanned::new(text.span(), address))
 }

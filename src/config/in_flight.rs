@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use toml::Spanned;
 
 use super::one_or_many::OneOrMany;
 use super::rate_limit::Mode;
@@ -16,7 +17,8 @@ pub struct InFlight {
     #[schemars(range(min = 1, max = 16_777_216))]
     pub max: Option<usize>,
     /// A second cap, per key.
-    pub per: Option<Per>,
+    #[schemars(with = "Option<Per>")]
+    pub per: Option<Spanned<Per>>,
     /// Where to wait for a permit. Absent: refused at once.
     pub queue: Option<Queue>,
     /// The status of a refusal.
@@ -62,6 +64,7 @@ pub struct Queue {
     #[schemars(range(min = 1))]
     pub size: usize,
     /// How long one may wait (duration); 503 then.
+    #[serde(deserialize_with = "super::ranges::some_time")]
     pub timeout: Period,
 }
 

@@ -27,8 +27,10 @@ pub struct Listener {
     #[schemars(range(min = 1))]
     pub max_connections: usize,
     /// The whole head of a request must be in by then (duration).
+    #[serde(deserialize_with = "super::ranges::some_time")]
     pub header_timeout: Period,
     /// How long a connection may wait for its next request (duration).
+    #[serde(deserialize_with = "super::ranges::some_time")]
     pub idle_timeout: Period,
     /// The largest request head (size); 431 beyond.
     pub max_header_bytes: ByteSize,

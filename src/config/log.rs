@@ -1,7 +1,10 @@
 //! `[log]`: what is written down, and how.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::logging;
 
 /// What is written down, and how.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
@@ -9,15 +12,18 @@ use serde::{Deserialize, Serialize};
 pub struct Log {
     /// How a line looks.
     pub format: Format,
-    /// The least important message that is written.
-    pub level: Level,
+    /// The least important message that is written: `off`, `error`, `warn`, `info`, `debug`, `trace`, or directives
+    /// such as `info,forebay=debug`.
+    #[serde(deserialize_with = "level")]
+    #[schemars(with = "String")]
+    pub level: String,
     /// Where one line per request goes: `stdout`, `off`, or the path of a file.
     pub access: String,
 }
 
 impl Default for Log {
     fn default() -> Self {
-        Self { format: Format::Auto, level: Level::Info, access: "stdout".into() }
+        Self { format: Format::Auto, level: "info".into(), access: "stdout".into() }
     }
 }
 
@@ -34,21 +40,8 @@ pub enum Format {
     Text,
 }
 
-/// The least important message that is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[schemars(inline)]
-pub enum Level {
-    /// Nothing.
-    Off,
-    /// What went wrong.
-    Error,
-    /// What may go wrong.
-    Warn,
-    /// What happens seldom.
-    Info,
-    /// What happens often.
-    Debug,
-    /// Everything.
-    Trace,
+fn level<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let level = String::deserialize(deserializer)?;
+    logging::check_level(&level).map_err(D::Error::custom)?;
+    Ok(level)
 }

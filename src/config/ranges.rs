@@ -4,6 +4,8 @@ use std::ops::RangeInclusive;
 
 use serde::de::{Deserialize, Deserializer, Error};
 
+use super::values::Period;
+
 fn within<'de, D, N>(deserializer: D, range: &RangeInclusive<N>, expected: &str) -> Result<N, D::Error>
 where
     D: Deserializer<'de>,
@@ -50,4 +52,19 @@ pub(super) fn ipv6_prefix<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
 /// How often something is tried again.
 pub(super) fn retries<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
     within(deserializer, &(0..=10), "at most 10 retries")
+}
+
+/// A time in which something can happen.
+pub(super) fn some_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Period, D::Error> {
+    match Period::deserialize(deserializer)? {
+        Period(time) if time.is_zero() => Err(D::Error::custom("expected a duration longer than zero")),
+        period => Ok(period),
+    }
+}
+
+/// As [`some_time`], of a key that may be absent.
+pub(super) fn some_time_if_any<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Period>, D::Error> {
+    some_time(deserializer).map(Some)
 }

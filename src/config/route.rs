@@ -37,7 +37,8 @@ pub struct Route {
     #[schemars(with = "Vec<String>")]
     pub invalidates: Vec<Spanned<String>>,
     /// What is stored of the responses.
-    pub cache: RouteCache,
+    #[schemars(with = "RouteCache")]
+    pub cache: Spanned<RouteCache>,
     /// Who shares the response of one upstream request (GET and HEAD).
     pub collapse: Collapse,
     /// Headers, and cookies as `cookie:NAME`, that tell clients apart. Absent: Authorization, Proxy-Authorization,
@@ -45,10 +46,13 @@ pub struct Route {
     #[schemars(with = "Option<Vec<String>>")]
     pub identity: Option<Vec<Spanned<String>>>,
     /// How long the whole exchange may take (duration); 504 then. Absent: only the upstream's timeouts.
+    #[serde(deserialize_with = "super::ranges::some_time_if_any")]
     pub timeout: Option<Period>,
     /// How long an upgraded connection (WebSocket) may be silent (duration). Absent: for ever.
+    #[serde(deserialize_with = "super::ranges::some_time_if_any")]
     pub idle_timeout: Option<Period>,
     /// How long a request is expected to take (duration).
+    #[serde(deserialize_with = "super::ranges::some_time_if_any")]
     pub target: Option<Period>,
     /// Whether responses tell the time in the queue and at the upstream in Server-Timing.
     pub server_timing: bool,
@@ -64,7 +68,7 @@ impl Default for Route {
             in_flight: None,
             priority: 5,
             invalidates: Vec::new(),
-            cache: RouteCache::default(),
+            cache: Spanned::new(0..0, RouteCache::default()),
             collapse: Collapse::Identity,
             identity: None,
             timeout: None,

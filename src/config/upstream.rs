@@ -18,16 +18,21 @@ pub struct Upstream {
     /// Connections to one server; 0: no cap.
     pub max_connections: usize,
     /// How long to wait for one of them (duration); 503 then.
+    #[serde(deserialize_with = "super::ranges::some_time")]
     pub acquire_timeout: Period,
     /// How long connecting may take (duration).
+    #[serde(deserialize_with = "super::ranges::some_time")]
     pub connect_timeout: Period,
     /// From the request sent to the head of the response (duration); 504 then.
+    #[serde(deserialize_with = "super::ranges::some_time")]
     pub first_byte_timeout: Period,
     /// Between two pieces of the response body (duration).
+    #[serde(deserialize_with = "super::ranges::some_time")]
     pub body_timeout: Period,
     /// How long an idle connection is kept (duration). Stay below the backend's own keep-alive (uvicorn: 5 s).
     pub idle_timeout: Period,
     /// The age at which a connection is replaced (duration).
+    #[serde(deserialize_with = "super::ranges::some_time")]
     pub max_age: Period,
     /// Retries of an idempotent request that got no byte back; never of a POST.
     #[serde(deserialize_with = "super::ranges::retries")]

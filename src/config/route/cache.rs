@@ -13,8 +13,7 @@ pub struct RouteCache {
     /// Whose word counts.
     pub mode: CacheMode,
     /// Freshness lifetime (duration). `standard`: of a response that gives none; `force`: of every one, and needed.
-    #[schemars(with = "Option<Period>")]
-    pub ttl: Option<Spanned<Period>>,
+    pub ttl: Option<Period>,
     /// Freshness lifetime of 404, 410 and 5xx under `force` (duration). Absent: these are not stored.
     pub negative_ttl: Option<Period>,
     /// How long a stale response is still given while a fresh one is fetched (duration). Absent: only as the response
