@@ -4,12 +4,12 @@
 
 pub mod cli;
 
-pub mod config;
 pub mod policy;
+pub mod config;
 
+pub mod router;
 pub mod client;
 pub mod collapse;
-pub mod router;
 pub mod upstream;
 
 pub mod logging;
