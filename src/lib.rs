@@ -5,10 +5,13 @@
 pub mod cli;
 
 pub mod policy;
+
 pub mod config;
 
 pub mod router;
+
 pub mod client;
+
 pub mod collapse;
 pub mod upstream;
 

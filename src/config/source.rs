@@ -59,25 +59,21 @@ impl Source {
 
     /// The problem with its line of the file, a caret and help, as a terminal shows it.
     pub(super) fn render(&self, problem: &Problem, colour: bool) -> String {
-        let title = match &problem.span {
-            Some(_) => problem.message.clone(),
-            None => format!("{}: {}", self.name, problem.message),
+        let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
+        let Some(span) = &problem.span else {
+            return renderer.render(&[Group::with_title(Level::ERROR.primary_title(self.line(problem)))]);
         };
-        let mut group = Group::with_title(Level::ERROR.primary_title(title));
-        if let Some(span) = &problem.span {
-            let mut snippet = Snippet::source(&*self.text)
-                .path(&*self.name)
-                .annotation(AnnotationKind::Primary.span(self.within(span)));
-            for (other, label) in &problem.also {
-                let note = AnnotationKind::Context.span(self.within(other)).label(label);
-                snippet = snippet.annotation(note);
-            }
-            group = group.element(snippet);
+        let mut snippet = Snippet::source(&*self.text)
+            .path(&*self.name)
+            .annotation(AnnotationKind::Primary.span(self.within(span)));
+        for (other, label) in &problem.also {
+            let note = AnnotationKind::Context.span(self.within(other)).label(label);
+            snippet = snippet.annotation(note);
         }
+        let mut group = Level::ERROR.primary_title(&problem.message).element(snippet);
         if let Some(help) = &problem.help {
             group = group.element(Level::HELP.message(help));
         }
-        let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
         renderer.render(&[group])
     }
 
