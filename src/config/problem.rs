@@ -19,9 +19,14 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A problem at a place.
+    /// A problem at a place; `0..0` is that of a value which stands in no file (a default, a flag).
     pub fn at(span: Range<usize>, message: impl Into<String>) -> Self {
-        Self { message: message.into(), span: Some(span), also: Vec::new(), help: None }
+        Self {
+            message: message.into(),
+            span: Some(span).filter(|span| span.end > 0),
+            also: Vec::new(),
+            help: None,
+        }
     }
 
     /// A problem of the file as a whole.

@@ -70,11 +70,11 @@ impl Default for Upstream {
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
 pub enum Balance {
-    /// The one with the fewest requests in flight, of two drawn at random.
+    /// The one with the fewest requests under way; equal ones take turns.
     LeastRequest,
-    /// One after the other.
+    /// In turn.
     RoundRobin,
-    /// Any.
+    /// The less busy of two drawn at random.
     Random,
 }
 

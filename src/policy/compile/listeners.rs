@@ -12,7 +12,7 @@ pub(super) fn check(config: &Config, findings: &mut Findings<'_>) -> TrustedProx
     }
     for address in &listener.address.0 {
         if *address.get_ref() == Address::Tcp(*config.admin.address.get_ref()) {
-            findings.refuse(address, "the admin listener listens on the same address");
+            findings.refuse(address, "listener.address and admin.address are the same");
         }
     }
     check_admin(config, findings);

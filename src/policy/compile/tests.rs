@@ -40,6 +40,13 @@ fn an_admin_listener_that_others_can_reach_needs_a_token() {
 }
 
 #[test]
+fn a_default_that_is_wrong_has_no_place_in_the_file() {
+    let route = "[[routes]]\nname = \"all\"\nmatch = \"/{*rest}\"\n[admin]\naddress = \"0.0.0.0:8080\"\ntoken = \"t\"\n";
+    let loaded = loaded(&format!("{ONE_UPSTREAM}{route}"));
+    assert_snapshot!(plan(&loaded).unwrap_err(), @"forebay.toml: listener.address and admin.address are the same");
+}
+
+#[test]
 fn every_problem_between_the_parts_is_shown_with_those_of_the_file() {
     assert_snapshot!(problems(
         r#"
