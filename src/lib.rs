@@ -2,7 +2,11 @@
 //!
 //! The modules, in the order in which a request meets them; `proxy` is the file to read first.
 
+pub mod cli;
+
 pub mod server;
+
+pub mod policy;
 
 pub mod router;
 
@@ -10,6 +14,8 @@ pub mod client;
 
 pub mod collapse;
 pub mod upstream;
+
+pub mod config;
 
 pub mod logging;
 pub mod metrics;
