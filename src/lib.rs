@@ -2,6 +2,7 @@
 //!
 //! The modules, in the order in which a request meets them; `proxy` is the file to read first.
 
+pub mod cache;
 pub mod clock;
 pub mod digest;
 pub mod metrics;
