@@ -6,4 +6,5 @@ pub mod client;
 pub mod clock;
 pub mod digest;
 pub mod metrics;
+pub mod rate_limit;
 pub mod router;
