@@ -8,6 +8,7 @@
 mod permit;
 mod pool;
 mod queue;
+mod state;
 
 pub use permit::Permit;
 pub use pool::{Pool, PoolStats};
@@ -47,6 +48,13 @@ pub struct QueueSpec {
     pub size: usize,
     /// How long. In each tenth of it a waiter rises by one priority.
     pub timeout: Duration,
+}
+
+impl QueueSpec {
+    /// How long one waits for a priority more: even the last is among the first before its time is up.
+    fn ageing_step(self) -> Duration {
+        self.timeout / 10
+    }
 }
 
 /// Who asks for a permit.

@@ -4,7 +4,6 @@
 //! drop, which takes the lock. Permits that come back go to the next waiter in the same critical section, so nobody
 //! overtakes the queue.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,9 +13,8 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use super::permit::Permit;
-use super::queue::Queue;
-use super::{Asking, QueueSpec, Shed, ShedReason, Spec};
-use crate::client::PartitionKey;
+use super::state::State;
+use super::{Asking, Shed, ShedReason, Spec};
 use crate::clock::Clock;
 use crate::metrics::{Counter, Histogram};
 
@@ -50,30 +48,15 @@ pub struct PoolStats {
     pub mean_hold: Option<Duration>,
 }
 
-#[derive(Debug)]
-struct State {
-    spec: Spec,
-    in_flight: usize,
-    /// Permits by key, where there are any.
-    per_key: HashMap<PartitionKey, usize>,
-    queue: Queue,
-    mean_hold: Option<Duration>,
-    /// The sum of the times, since the clock's start, at which the held permits were given out.
-    starts: Duration,
-}
-
 impl Pool {
     /// A pool with all permits free.
     pub fn new(spec: Spec, clock: Clock) -> Self {
-        let state = State {
-            spec,
-            in_flight: 0,
-            per_key: HashMap::new(),
-            queue: Queue::default(),
-            mean_hold: None,
-            starts: Duration::ZERO,
-        };
-        Self { clock, state: Mutex::new(state), wait: Histogram::default(), shed: Default::default() }
+        Self {
+            clock,
+            state: Mutex::new(State::new(spec)),
+            wait: Histogram::default(),
+            shed: Default::default(),
+        }
     }
 
     /// Gets a permit: at once, or after a wait in the queue. Dropping the future leaves the queue.
@@ -243,74 +226,5 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.pool.state.lock().queue.remove(self.id);
-    }
-}
-
-impl State {
-    /// What stands between a request and a permit.
-    fn obstacle(&self, asking: &Asking) -> Option<ShedReason> {
-        if self.in_flight >= self.spec.max {
-            Some(ShedReason::Full)
-        } else if !self.key_has_room(asking) {
-            Some(ShedReason::PerKey)
-        } else {
-            None
-        }
-    }
-
-    fn key_has_room(&self, asking: &Asking) -> bool {
-        let (Some(key), Some((_, max))) = (&asking.per_key, &self.spec.per) else { return true };
-        self.per_key.get(key).is_none_or(|held| held < max)
-    }
-
-    fn next_waiter(&mut self, now: Instant) -> Option<super::queue::Waiter> {
-        if self.queue.len() == 0 || (self.in_flight >= self.spec.max && !self.spec.observe) {
-            return None;
-        }
-        let step = self.spec.queue.map_or(Duration::ZERO, QueueSpec::ageing_step);
-        let mut queue = std::mem::take(&mut self.queue);
-        let next = queue.next(now, step, |asking| self.spec.observe || self.key_has_room(asking));
-        self.queue = queue;
-        next
-    }
-
-    fn enter(&mut self, per_key: Option<PartitionKey>, now: Duration) {
-        self.in_flight += 1;
-        self.starts += now;
-        if let Some(key) = per_key {
-            *self.per_key.entry(key).or_default() += 1;
-        }
-    }
-
-    fn leave(&mut self, per_key: Option<PartitionKey>, since: Duration) {
-        self.in_flight -= 1;
-        self.starts = self.starts.saturating_sub(since);
-        let Some(key) = per_key else { return };
-        if let Some(held) = self.per_key.get_mut(&key) {
-            *held -= 1;
-            if *held == 0 {
-                self.per_key.remove(&key);
-            }
-        }
-    }
-
-    fn learn(&mut self, held: Duration) {
-        let mean = self.mean_hold.map_or(held, |mean| (mean * 7 + held) / 8);
-        self.mean_hold = Some(mean);
-    }
-
-    /// The mean hold; before the first permit came back, the mean age of those that are held.
-    fn expected_hold(&self, now: Duration) -> Duration {
-        self.mean_hold.unwrap_or_else(|| {
-            let held = u32::try_from(self.in_flight).unwrap_or(u32::MAX);
-            self.starts.checked_div(held).map_or(Duration::ZERO, |mean_start| now.saturating_sub(mean_start))
-        })
-    }
-}
-
-impl QueueSpec {
-    /// How long one waits for a priority more: even the last is among the first before its time is up.
-    fn ageing_step(self) -> Duration {
-        self.timeout / 10
     }
 }
