@@ -92,15 +92,14 @@ pub enum ShedReason {
     /// The queue is full, or a full queue made room for somebody more important.
     QueueFull,
     /// It waited as long as the queue allows.
-    QueueTimeout,
+    Timeout,
     /// Nothing happened: the pool only observes, and would have refused.
     WouldRefuse,
 }
 
 impl ShedReason {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::Full, Self::PerKey, Self::QueueFull, Self::QueueTimeout, Self::WouldRefuse];
+    pub const ALL: [Self; 5] = [Self::Full, Self::PerKey, Self::QueueFull, Self::Timeout, Self::WouldRefuse];
 
     /// The name in metrics.
     pub fn as_str(self) -> &'static str {
@@ -108,21 +107,27 @@ impl ShedReason {
             Self::Full => "full",
             Self::PerKey => "per_key",
             Self::QueueFull => "queue_full",
-            Self::QueueTimeout => "queue_timeout",
+            Self::Timeout => "timeout",
             Self::WouldRefuse => "would_refuse",
         }
     }
 }
 
+/// For people.
+impl fmt::Display for ShedReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full | Self::WouldRefuse => "no permit is free",
+            Self::PerKey => "no more permits for one key",
+            Self::QueueFull => "its queue is full",
+            Self::Timeout => "no permit was free in time",
+        })
+    }
+}
+
 impl fmt::Display for Shed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = match self.reason {
-            ShedReason::Full | ShedReason::WouldRefuse => "has no free permit",
-            ShedReason::PerKey => "has no more permits for this key",
-            ShedReason::QueueFull => "has a full queue",
-            ShedReason::QueueTimeout => "had no permit free in time",
-        };
-        write!(f, "in-flight pool {} {what}", self.pool)
+        write!(f, "in-flight pool {}: {}", self.pool, self.reason)
     }
 }
 

@@ -27,8 +27,8 @@ use tokio::time::Instant;
 
 use self::fields::Fields;
 use self::record::Standing;
-use self::table::{Debit, Edition};
-use crate::client::{KeySpec, PartitionKey};
+use self::table::{Debit, Edition, Refused};
+use crate::client::{KeySource, KeySpec, PartitionKey};
 
 /// What a limit is made of.
 #[derive(Debug, Clone)]
@@ -99,6 +99,15 @@ impl RateLimit {
         &self.fields.policy
     }
 
+    /// What it allows, for people: `2 per minute and 10 per hour`.
+    pub fn in_words(&self) -> String {
+        let tiers = self.spec.tiers.iter().map(|tier| {
+            let number = tier.limit().saturating_add(self.spec.burst);
+            Quota::new(number, tier.window()).to_string().replace('/', " per ")
+        });
+        tiers.collect::<Vec<_>>().join(" and ")
+    }
+
     /// How long until a request of `key` would be allowed; zero if it would be now. Charges nothing.
     pub fn wait(&self, key: PartitionKey, now: Instant) -> Duration {
         let refusal = self.buckets.judge(&self.edition, key, now);
@@ -111,13 +120,13 @@ impl RateLimit {
                 self.buckets.allowed.inc();
                 Ok(Grant { limit: Arc::clone(self), standing, debit: Some(debit) })
             }
-            Err(standing) if self.spec.observe => {
+            Err(Refused { standing, .. }) if self.spec.observe => {
                 self.buckets.would_refuse.inc();
                 Ok(Grant { limit: Arc::clone(self), standing, debit: None })
             }
-            Err(standing) => {
+            Err(refused) => {
                 self.buckets.refused.inc();
-                Err(Limited::new(self, standing))
+                Err(Limited { limit: Arc::clone(self), refused })
             }
         }
     }
@@ -156,8 +165,8 @@ fn longest<'l>(
 ) -> Limited {
     for (limit, key) in limits.filter(|(limit, _)| !limit.spec.observe) {
         match limit.buckets.judge(&limit.edition, key, now) {
-            Some(standing) if standing.more_in > refused.standing.more_in => {
-                refused = Limited::new(limit, standing);
+            Some(standing) if standing.more_in > refused.refused.standing.more_in => {
+                refused = Limited { limit: Arc::clone(limit), refused: standing.into() };
             }
             _ => {}
         }
@@ -205,23 +214,42 @@ impl Charges {
 /// A limit is reached.
 #[derive(Debug)]
 pub struct Limited {
-    /// Which one.
-    pub limit: Arc<RateLimit>,
-    /// The shortest wait after which the same request would be allowed, exactly.
-    pub retry_after: Duration,
-    standing: Standing,
+    limit: Arc<RateLimit>,
+    refused: Refused,
 }
 
 impl Limited {
-    fn new(limit: &Arc<RateLimit>, standing: Standing) -> Self {
-        let retry_after = Duration::from_nanos(standing.more_in);
-        Self { limit: Arc::clone(limit), retry_after, standing }
+    /// The name of the limit.
+    pub fn limit(&self) -> &str {
+        &self.limit.spec.name
     }
 
-    /// Adds `RateLimit-Policy` and `RateLimit` to a refusal.
-    pub fn tell(&self, headers: &mut HeaderMap) {
-        headers.append(RATELIMIT_POLICY, self.limit.fields.policy.clone());
-        headers.append(RATELIMIT, self.limit.fields.standing(&self.standing));
+    /// What it allows, for people.
+    pub fn in_words(&self) -> String {
+        self.limit.in_words()
+    }
+
+    /// The shortest wait after which the same request would be allowed, exactly.
+    pub fn retry_after(&self) -> Duration {
+        Duration::from_nanos(self.refused.standing.more_in)
+    }
+
+    /// Whether others wait for the same moment, so that their returns should be spread.
+    pub fn is_shared(&self) -> bool {
+        let is_common = |source: &KeySource| {
+            matches!(source, KeySource::Global | KeySource::Path(_) | KeySource::Query(_))
+        };
+        self.refused.is_shared || self.limit.spec.key.sources().iter().all(is_common)
+    }
+
+    /// The `RateLimit-Policy` field.
+    pub fn policy_field(&self) -> &HeaderValue {
+        &self.limit.fields.policy
+    }
+
+    /// The `RateLimit` field.
+    pub fn field(&self) -> HeaderValue {
+        self.limit.fields.standing(&self.refused.standing)
     }
 }
 

@@ -77,7 +77,7 @@ impl Pool {
             Ok(Err(_)) => Err(self.shed(&self.state.lock(), ShedReason::QueueFull)),
             Err(_) => {
                 drop(place);
-                Err(self.shed(&self.state.lock(), ShedReason::QueueTimeout))
+                Err(self.shed(&self.state.lock(), ShedReason::Timeout))
             }
         }
     }
@@ -178,26 +178,26 @@ impl Pool {
     fn shed(&self, state: &State, reason: ShedReason) -> Shed {
         self.shed_counter(reason).inc();
         let ahead = match reason {
-            ShedReason::QueueFull | ShedReason::QueueTimeout => state.queue.len(),
+            ShedReason::QueueFull | ShedReason::Timeout => state.queue.len(),
             ShedReason::Full | ShedReason::PerKey | ShedReason::WouldRefuse => 0,
         };
         let rounds = (ahead + 1).div_ceil(state.spec.max.max(1));
         let hold = state.expected_hold(self.clock.since_start(self.clock.now()));
         let retry_after = hold.saturating_mul(u32::try_from(rounds).unwrap_or(u32::MAX)).max(SHORTEST_RETRY);
         let status = match reason {
-            ShedReason::QueueTimeout => StatusCode::SERVICE_UNAVAILABLE,
+            ShedReason::Timeout => StatusCode::SERVICE_UNAVAILABLE,
             _ => state.spec.status,
         };
         Shed { pool: Arc::clone(&state.spec.name), reason, retry_after, status }
     }
 
     fn shed_counter(&self, reason: ShedReason) -> &Counter {
-        let [full, per_key, queue_full, queue_timeout, would_refuse] = &self.shed;
+        let [full, per_key, queue_full, timeout, would_refuse] = &self.shed;
         match reason {
             ShedReason::Full => full,
             ShedReason::PerKey => per_key,
             ShedReason::QueueFull => queue_full,
-            ShedReason::QueueTimeout => queue_timeout,
+            ShedReason::Timeout => timeout,
             ShedReason::WouldRefuse => would_refuse,
         }
     }

@@ -128,7 +128,7 @@ async fn waiting_ends_at_the_deadline_with_503() {
     let pool = pool(queued(1, 1));
     let _holder = pool.admit(asking(0)).await.unwrap();
     let shed = pool.admit(asking(1)).await.unwrap_err();
-    assert_eq!((shed.reason, shed.status), (ShedReason::QueueTimeout, StatusCode::SERVICE_UNAVAILABLE));
+    assert_eq!((shed.reason, shed.status), (ShedReason::Timeout, StatusCode::SERVICE_UNAVAILABLE));
     assert_eq!(shed.retry_after, seconds(10), "the holder has had its permit for that long");
     assert_eq!(pool.stats().queued, 0);
     assert_eq!(pool.wait.snapshot().sum, seconds(10));

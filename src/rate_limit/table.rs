@@ -60,6 +60,20 @@ pub(super) struct Debit {
     receipt: Receipt,
 }
 
+/// Nothing was charged.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Refused {
+    pub(super) standing: Standing,
+    /// By the record that keys without room share.
+    pub(super) is_shared: bool,
+}
+
+impl From<Standing> for Refused {
+    fn from(standing: Standing) -> Self {
+        Self { standing, is_shared: false }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Shard {
     edition: Edition,
@@ -116,7 +130,7 @@ impl Buckets {
         max_keys: usize,
         key: PartitionKey,
         now: Instant,
-    ) -> Result<(Standing, Debit), Standing> {
+    ) -> Result<(Standing, Debit), Refused> {
         let (key, now) = (Key::from(key), self.nanos(now));
         let mut shard = self.shard(key).lock();
         shard.adopt(edition, now);
@@ -130,7 +144,7 @@ impl Buckets {
             drop(shard);
             return self.charge_overflow(&edition, now);
         }
-        shard.charge_new(key, now)
+        Ok(shard.charge_new(key, now)?)
     }
 
     /// The tier that would refuse `key`, and for how long. Charges nothing.
@@ -152,11 +166,12 @@ impl Buckets {
         }
     }
 
-    fn charge_overflow(&self, edition: &Edition, now: u64) -> Result<(Standing, Debit), Standing> {
+    fn charge_overflow(&self, edition: &Edition, now: u64) -> Result<(Standing, Debit), Refused> {
         self.overflowed.inc();
         let mut shard = self.overflow.lock();
         shard.adopt(edition, now);
-        let (standing, debit) = shard.charge_new(Key::default(), now)?;
+        let charged = shard.charge_new(Key::default(), now);
+        let (standing, debit) = charged.map_err(|standing| Refused { standing, is_shared: true })?;
         Ok((standing, Debit { key: None, ..debit }))
     }
 

@@ -41,12 +41,27 @@ fn the_third_in_a_minute_is_refused_until_the_first_has_left_the_window() {
     assert!(limit.check(key(1), at(0)).is_ok());
     assert!(limit.check(key(1), at(20)).is_ok());
     let refused = limit.check(key(1), at(30)).unwrap_err();
-    assert_eq!(refused.retry_after, seconds(30));
-    assert_eq!(told(|headers| refused.tell(headers)), [r#""scan-start";r=0;t=30"#]);
+    assert_eq!(refused.retry_after(), seconds(30));
+    assert_eq!([refused.field().to_str().unwrap()], [r#""scan-start";r=0;t=30"#]);
     assert!(limit.check(key(2), at(30)).is_ok(), "another client is not concerned");
     assert!(limit.check(key(1), at(59)).is_err());
     assert!(limit.check(key(1), at(60)).is_ok());
     assert!(limit.check(key(1), at(61)).is_err());
+    assert_eq!(limit.in_words(), "2 per minute");
+}
+
+#[test]
+fn a_refusal_tells_whether_others_wait_for_the_same_moment() {
+    let refused = |spec: Spec, clients: u128| {
+        let (limit, start) = limit(spec);
+        (0..clients)
+            .find_map(|client| limit.check(key(client), start).err())
+            .or_else(|| limit.check(key(0), start).err())
+    };
+    let global = KeySpec::new(vec![KeySource::Global], 64);
+    assert!(!refused(spec(&["1/minute"]), 1).unwrap().is_shared());
+    assert!(refused(Spec { key: global, ..spec(&["1/minute"]) }, 1).unwrap().is_shared());
+    assert!(refused(Spec { max_keys: 3, ..spec(&["1/minute"]) }, 5).unwrap().is_shared());
 }
 
 #[test]
@@ -62,7 +77,7 @@ fn the_stated_wait_is_enough_and_a_second_less_is_not() {
                     break refused;
                 }
             };
-            let stated = refused.retry_after;
+            let stated = refused.retry_after();
             let too_early = stated.saturating_sub(seconds(1)).max(stated / 2);
             assert!(limit.wait(key(1), now + too_early) > Duration::ZERO, "{rates:?}");
             now += stated;
@@ -83,8 +98,8 @@ fn a_refused_request_is_charged_to_no_tier() {
         }
     }
     let refused = limit.check(key(1), start + seconds(120)).unwrap_err();
-    assert_eq!(refused.retry_after, seconds(3480));
-    assert_eq!(told(|headers| refused.tell(headers)), [r#""scan-start-3600";r=0;t=3480"#]);
+    assert_eq!(refused.retry_after(), seconds(3480));
+    assert_eq!([refused.field().to_str().unwrap()], [r#""scan-start-3600";r=0;t=3480"#]);
 }
 
 #[test]
@@ -120,14 +135,14 @@ fn all_limits_of_a_request_are_charged_or_none() {
     assert!(check_all(limits, start).is_ok());
     for _ in 0..10 {
         let refused = check_all(limits, start).unwrap_err();
-        assert_eq!((&*refused.limit.spec().name, refused.retry_after), ("few", seconds(3600)));
+        assert_eq!((refused.limit(), refused.retry_after()), ("few", seconds(3600)));
     }
     for left in (0..4).rev() {
         let charges = many.check(key(1), start).unwrap();
         assert_eq!(told(|headers| charges.tell(headers)), [format!(r#""scan-start";r={left};t=60"#)]);
     }
     let refused = check_all(limits, start).unwrap_err();
-    assert_eq!(&*refused.limit.spec().name, "few", "the longest wait is told");
+    assert_eq!(refused.limit(), "few", "the longest wait is told");
 }
 
 #[test]
@@ -206,7 +221,7 @@ proptest! {
                 }
                 Err(refused) => {
                     prop_assert!(!reference.allows(now));
-                    let stated = u64::try_from(refused.retry_after.as_millis()).unwrap();
+                    let stated = u64::try_from(refused.retry_after().as_millis()).unwrap();
                     prop_assert!(reference.allows(now + stated));
                     prop_assert!(!reference.allows(now + stated - 1));
                 }
