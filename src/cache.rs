@@ -30,7 +30,7 @@ pub use storable::{Judgement, Plan, ResponseFacts, Unstorable};
 pub use store::{Evictions, Limits, MAX_VARIANTS};
 pub use stored::{Selected, StoredResponse};
 pub use tags::{Fence, Live, TagError, TagTemplate};
-pub use validation::Precondition;
+pub use validation::{Precondition, evaluate_live as evaluate};
 pub use vary::{SelectingFields, Vary};
 
 use std::sync::Arc;

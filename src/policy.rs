@@ -4,15 +4,16 @@
 //! string left to interpret and no number left to check.
 
 pub mod compile;
+mod sharing;
 mod state;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderMap;
 use http::request::Parts;
 
-pub use state::{ListenerFigures, Registry, ReloadFigures, Sharing, State};
+pub use sharing::{LiveHead, Private, SharedHead, Sharing};
+pub use state::{ListenerFigures, Registry, ReloadFigures, State, Tunnels};
 
 use crate::admission::Pool;
 use crate::cache::{CachePolicy, TagTemplate};
@@ -31,7 +32,7 @@ pub struct Policy {
     /// Whose forwarding fields are believed.
     pub trusted_proxies: TrustedProxies,
     /// From a request to its route.
-    pub router: Router<Arc<Route>>,
+    pub router: Router<Destination>,
     /// All routes, in the order of the file.
     pub routes: Vec<Arc<Route>>,
     /// The upstreams, by name.
@@ -123,15 +124,20 @@ pub enum Collapse {
     Off,
 }
 
-impl Route {
-    /// Whether a request carries anything that tells its client from others.
-    pub fn is_credentialed(&self, headers: &HeaderMap) -> bool {
-        self.identity.headers().iter().any(|name| headers.contains_key(name))
-    }
+/// Where a pattern leads.
+#[derive(Debug, Clone)]
+pub struct Destination {
+    /// The route.
+    pub route: Arc<Route>,
+    /// What the pattern's captures are called, in their order.
+    pub captures: Arc<[Box<str>]>,
+}
 
-    /// The `host + path + query` under which a response is stored and purged.
+impl Route {
+    /// The `host/path?query` under which a response is stored and purged.
     pub fn url(&self, parts: &Parts) -> String {
-        let host = parts.headers.get(http::header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+        let host =
+            parts.headers.get(http::header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
         self.cache.key.url(host, parts.uri.path(), parts.uri.query())
     }
 }

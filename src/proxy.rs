@@ -22,13 +22,14 @@ mod tunnel;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use http::{Request, Response, header};
+use http::request::Parts;
+use http::{Request, Response};
 use hyper::body::Incoming;
 
 pub use self::body::Body;
 use self::exchange::Exchange;
 use self::intake::Asked;
-use crate::cache::{CacheStatus, Forward, Forwarded, Lookup, Selected};
+use crate::cache::{CACHE_STATUS, CacheStatus, Forward, Forwarded, Lookup, Selected, StaleUse};
 use crate::metrics::CacheResult;
 use crate::policy::{Policy, State};
 use crate::refusal::Refusal;
@@ -48,7 +49,8 @@ impl Handler for Proxy {
 
     async fn handle(&self, request: Request<Incoming>, peer: &Arc<Peer>) -> Response<Body> {
         let mut exchange = Exchange::begin(&self.state, &request, peer);
-        let answer = mishap::caught(self.answer(request, peer, &mut exchange), &self.state.listener.panics).await;
+        let answer =
+            mishap::caught(self.answer(request, peer, &mut exchange), &self.state.listener.panics).await;
         match answer {
             Ok(response) => exchange.answered(response),
             Err(refusal) => exchange.refused(&refusal),
@@ -60,72 +62,90 @@ impl Handler for Proxy {
     }
 }
 
-/// A stored response that could not be used as it is, and why the request goes on.
+/// A request that no stored response answers, and why.
 #[derive(Debug)]
 struct Missed {
     reason: Forward,
-    stale: Option<Selected>,
+    /// What is stored, to be validated or to serve in place of an error.
+    stale: Option<(Selected, StaleUse)>,
 }
 
 impl Proxy {
     async fn answer(
         &self,
         request: Request<Incoming>,
-        peer: &Arc<Peer>,
+        peer: &Peer,
         exchange: &mut Exchange,
     ) -> Result<Response<Body>, Refusal> {
-        let (asked, body) = intake::receive(request, peer, &self.policy, &self.state, exchange).await?;
-        exchange.charge(&asked, &asked.route.rate_limits)?;
-        let missed = match self.look_up(&asked) {
-            Lookup::Fresh(selected) => return Ok(answer_from_store(&selected, asked, CacheResult::Hit, exchange)),
-            Lookup::Stale(selected, usable) if usable.while_revalidate => {
-                self.refresh(&asked, selected.clone());
-                return Ok(answer_from_store(&selected, asked, CacheResult::Stale, exchange));
+        let policy = self.policy.load_full();
+        let (asked, body) = intake::receive(request, peer, &policy, &self.state, exchange).await?;
+        let mut body = Some(body);
+        let limit = asked.route.timeout;
+        let answer = self.pass(asked, &mut body, peer, exchange);
+        let answer = match limit {
+            None => answer.await,
+            Some(limit) => tokio::time::timeout(limit, answer).await.unwrap_or(Err(Refusal::ExchangeTimeout)),
+        };
+        match (answer, body) {
+            (Err(refusal), Some(body)) => {
+                intake::settle(body, &refusal, peer).await;
+                Err(refusal)
             }
-            Lookup::Stale(selected, _) => Missed { reason: Forward::Stale, stale: Some(selected) },
+            (answer, _) => answer,
+        }
+    }
+
+    /// The stages, in their order. The body is taken by the stage that sends it.
+    async fn pass(
+        &self,
+        asked: Asked,
+        body: &mut Option<Incoming>,
+        peer: &Peer,
+        exchange: &mut Exchange,
+    ) -> Result<Response<Body>, Refusal> {
+        exchange.charge(&asked, &asked.route.rate_limits)?;
+        if !asked.may_share() {
+            let reason = if asked.parts.method.is_safe() { Forward::Bypass } else { Forward::Method };
+            return self.forward(asked, body, reason, peer, exchange).await;
+        }
+        let missed = match self.look_up(&asked) {
+            Lookup::Fresh(selected) => {
+                exchange.count_cache(CacheResult::Hit);
+                return Ok(answer_from(&selected, asked.parts, None));
+            }
+            Lookup::Stale(selected, usable) if usable.while_revalidate => {
+                self.refresh(&asked, &selected, usable, peer, exchange);
+                exchange.count_cache(CacheResult::Stale);
+                return Ok(answer_from(&selected, asked.parts, None));
+            }
+            Lookup::Stale(selected, usable) => {
+                Missed { reason: usable.reason, stale: Some((selected, usable)) }
+            }
             Lookup::Forward(reason) => Missed { reason, stale: None },
             Lookup::OnlyIfCached => return Err(Refusal::OnlyIfCached),
         };
-        let limit = asked.route.timeout;
-        let answer = async {
-            if asked.may_share() {
-                self.fly(asked, missed, exchange).await
-            } else {
-                self.forward(asked, body, missed.reason, exchange).await
-            }
-        };
-        match limit {
-            None => answer.await,
-            Some(limit) => tokio::time::timeout(limit, answer).await.unwrap_or(Err(Refusal::ExchangeTimeout)),
-        }
+        self.fly(asked, missed, peer, exchange).await
     }
 
     fn look_up(&self, asked: &Asked) -> Lookup {
-        if !asked.may_share() {
-            return Lookup::Forward(if asked.parts.method.is_safe() { Forward::Bypass } else { Forward::Method });
-        }
-        let now = self.state.clock.now();
-        self.state.cache.lookup(&asked.route.cache, asked.storage_key(), &asked.parts, asked.is_credentialed(), now)
+        let (cache, key) = (&asked.route.cache, asked.storage_key());
+        self.state.cache.lookup(cache, key, &asked.parts, asked.is_credentialed(), self.state.clock.now())
     }
 }
 
-/// The end for a request that a stored response serves: nothing is asked, nothing is held.
-fn answer_from_store(
-    selected: &Selected,
-    asked: Asked,
-    result: CacheResult,
-    exchange: &mut Exchange,
-) -> Response<Body> {
-    exchange.count_cache(result);
-    let (status, headers, body) = selected.answer(asked.parts);
-    let mut response = Response::new(body.map_or(Body::empty(), Body::stored));
+/// An answer from a stored response; `forwarded` where the upstream was asked about it. The request's own map becomes
+/// the response's, so that a hit needs no memory of its own.
+fn answer_from(selected: &Selected, mut parts: Parts, forwarded: Option<Forwarded>) -> Response<Body> {
+    let precondition = selected.evaluate(&parts.headers);
+    let recycled = std::mem::take(&mut parts.headers);
+    let (status, headers, body) = selected.answer(&parts.method, precondition, forwarded, recycled);
+    let mut response = Response::new(body.map_or_else(Body::empty, Body::stored));
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     response
 }
 
-/// The `Cache-Status` of an answer that came from the upstream.
+/// The `Cache-Status` of an answer that came from the upstream; what caches before us said stays in front of it.
 fn tell_cache_status(response: &mut Response<Body>, forwarded: Forwarded) {
-    let status = CacheStatus::Forwarded(forwarded).value();
-    response.headers_mut().append(header::HeaderName::from_static("cache-status"), status);
+    response.headers_mut().append(CACHE_STATUS, CacheStatus::Forwarded(forwarded).value());
 }

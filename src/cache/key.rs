@@ -16,6 +16,11 @@ use crate::digest::{Digest, Digester};
 pub struct CacheKey(u128);
 
 impl CacheKey {
+    /// The digest, for keys that are made of this one.
+    pub fn to_bytes(self) -> [u8; 16] {
+        self.0.to_be_bytes()
+    }
+
     /// The key of what one identity alone may see.
     pub fn for_identity(self, identity: u128, digester: &Digester) -> Self {
         Self(digester.of([b"identity".as_slice(), &self.0.to_be_bytes(), &identity.to_be_bytes()]))

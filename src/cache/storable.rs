@@ -126,6 +126,11 @@ impl Plan {
         self.lifetime.saturating_sub(self.initial_age)
     }
 
+    /// The largest body that is stored, in bytes.
+    pub fn max_object(&self) -> u64 {
+        self.max_object
+    }
+
     /// The fields by which later requests select it.
     pub fn selecting(&self) -> &[HeaderName] {
         &self.selecting

@@ -158,6 +158,11 @@ impl StoredResponse {
         self.validators.etag.is_some() || self.validators.last_modified.is_some()
     }
 
+    /// Whether it is the variant for a request with these fields (RFC 9111 4.1).
+    pub fn suits(&self, request: &HeaderMap) -> bool {
+        self.selecting.matches(request)
+    }
+
     /// Body, fields and overhead, in bytes.
     pub(super) fn weight(&self) -> u64 {
         self.weight

@@ -5,6 +5,7 @@ use http::header::{
     IF_NONE_MATCH, LAST_MODIFIED,
 };
 
+use super::freshness;
 use super::stored::{StoredResponse, Validators, is_kept};
 
 /// What a client's conditions come to.
@@ -25,6 +26,19 @@ pub(super) fn evaluate(request: &HeaderMap, stored: &Validators) -> Precondition
         false => modified_since(),
     };
     if unmodified { Precondition::NotModified } else { Precondition::Full }
+}
+
+/// The same for a response that is not stored, by its own fields.
+pub fn evaluate_live(request: &HeaderMap, response: &HeaderMap) -> Precondition {
+    if !request.contains_key(IF_NONE_MATCH) && !request.contains_key(IF_MODIFIED_SINCE) {
+        return Precondition::Full;
+    }
+    let validators = Validators {
+        etag: response.get(ETAG).cloned(),
+        last_modified: response.get(LAST_MODIFIED).cloned(),
+        changed: freshness::http_date(response, &LAST_MODIFIED),
+    };
+    evaluate(request, &validators)
 }
 
 /// A date that cannot be read is no condition (RFC 9110 13.1.3).

@@ -5,21 +5,23 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use http::{Response, response};
+use arc_swap::ArcSwap;
 use parking_lot::RwLock;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admission::{Permit, Pool};
-use crate::cache::{Cache, Fetch, Selected, SelectingFields};
+use crate::admission::Pool;
+use crate::cache::{Cache, Limits};
 use crate::clock::Clock;
-use crate::collapse::{Cargo, Flights};
+use crate::collapse::Flights;
 use crate::digest::Digester;
+use crate::logging::AccessLog;
 use crate::metrics::{Counter, Gauge, RouteMetrics};
 use crate::rate_limit::Buckets;
-use crate::refusal::Refusal;
 use crate::server::Connections;
-use crate::upstream::{Cluster, Connector, ResponseBody};
+use crate::upstream::{Cluster, Connector};
+
+use super::Sharing;
 
 /// Everything that outlives a policy.
 #[derive(Debug)]
@@ -50,6 +52,8 @@ pub struct State {
     pub tunnels: Tunnels,
     /// How reloads went.
     pub reloads: ReloadFigures,
+    /// Where requests are logged.
+    pub access_log: ArcSwap<AccessLog>,
     /// Whether the process is on its way out.
     pub is_draining: AtomicBool,
 }
@@ -83,59 +87,6 @@ pub struct ReloadFigures {
     pub last_was_successful: Gauge,
 }
 
-/// What the proxy's flights carry.
-#[derive(Debug)]
-pub enum Sharing {}
-
-/// A head that several requests get.
-#[derive(Debug)]
-pub enum SharedHead {
-    /// The fetch left a stored response behind: everybody is answered from it.
-    Stored(Selected, CacheOutcome),
-    /// The response as it streams.
-    Live(Box<LiveHead>),
-}
-
-/// A response's head while its body streams.
-#[derive(Debug)]
-pub struct LiveHead {
-    /// Status and fields, ready for a client.
-    pub parts: response::Parts,
-    /// What of the request the response depends on.
-    pub selecting: SelectingFields,
-    /// What came of it for the cache.
-    pub outcome: CacheOutcome,
-}
-
-/// What `Cache-Status` says of a fetch.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct CacheOutcome {
-    /// Whether it is being stored.
-    pub is_stored: bool,
-    /// For how many seconds it is fresh then.
-    pub ttl: Option<i64>,
-    /// Whether a stored response was found to be still valid.
-    pub is_revalidated: bool,
-    /// Whether the upstream failed and what is served is stale.
-    pub is_stale: bool,
-}
-
-/// A response for one request only, with what it holds.
-#[derive(Debug)]
-pub struct Private {
-    /// The response.
-    pub response: Response<ResponseBody>,
-    /// Kept until the body is gone.
-    pub permit: Option<Permit>,
-}
-
-impl Cargo for Sharing {
-    type Mark = Fetch;
-    type Head = SharedHead;
-    type Response = Private;
-    type Error = Refusal;
-}
-
 impl State {
     /// The state of a process that has just begun.
     pub fn new(connector: Connector, clock: Clock) -> Self {
@@ -151,11 +102,12 @@ impl State {
             buckets: Registry::default(),
             pools: Registry::default(),
             upstreams: Registry::default(),
-            cache: Arc::new(Cache::new(clock)),
+            cache: Arc::new(Cache::new(clock, Limits { max_bytes: 256 << 20, max_object: 8 << 20 })),
             flights: Flights::new(u64::MAX),
             listener: ListenerFigures::default(),
             tunnels: Tunnels::default(),
             reloads,
+            access_log: ArcSwap::default(),
             is_draining: AtomicBool::new(false),
         }
     }
