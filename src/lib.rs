@@ -2,6 +2,7 @@
 //!
 //! The modules, in the order in which a request meets them; `proxy` is the file to read first.
 
+pub mod admin;
 pub mod clock;
 pub mod digest;
 pub mod logging;
