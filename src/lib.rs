@@ -2,8 +2,18 @@
 //!
 //! The modules, in the order in which a request meets them; `proxy` is the file to read first.
 
+pub mod router;
+
+pub mod client;
+
+pub mod collapse;
+pub mod upstream;
+
 pub mod admin;
-pub mod clock;
-pub mod digest;
+
 pub mod logging;
 pub mod metrics;
+
+pub mod clock;
+pub mod digest;
+pub mod http;
