@@ -52,7 +52,12 @@ pub(super) fn clear(body: &[u8], purge: impl Fn(&Purge) -> Result<u64, String>) 
     struct Cleared {
         cleared: u64,
     }
-    match Purge::parse(body).and_then(|what| purge(&what)) {
+    let cleared = Purge::parse(body).and_then(|what| {
+        let cleared = purge(&what)?;
+        tracing::info!(?what, cleared, "stored responses cleared");
+        Ok(cleared)
+    });
+    match cleared {
         Ok(cleared) => json(&Cleared { cleared }),
         Err(why) => problem(StatusCode::BAD_REQUEST, &why),
     }

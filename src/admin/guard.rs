@@ -10,7 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use http::header::{AUTHORIZATION, HOST};
 use http::request::Parts;
 use http::uri::Authority;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, Version};
 
 use super::reply::{Reply, problem, unauthorized};
 use crate::digest::Digester;
@@ -43,9 +43,9 @@ impl Guard {
 
     /// Whether the request may go on; `is_open`: without a token.
     pub(super) fn check(&self, request: &Parts, is_open: bool) -> Result<(), Refused> {
-        let host = host(request).ok_or(Refused::BadHost)?;
-        if !self.is_ours(&host) {
-            return Err(Refused::UnknownHost);
+        if !is_bare(request) {
+            let host = host(request).ok_or(Refused::BadHost)?;
+            self.is_ours(&host).then_some(()).ok_or(Refused::UnknownHost)?;
         }
         if is_open || self.has_token(&request.headers) { Ok(()) } else { Err(Refused::NoToken) }
     }
@@ -92,6 +92,13 @@ impl Refused {
             Self::NoToken => unauthorized(),
         }
     }
+}
+
+/// HTTP/1.0 needs no Host. Load balancers ask so; a browser, which is what the check is for, never does.
+fn is_bare(request: &Parts) -> bool {
+    request.version < Version::HTTP_11
+        && request.uri.authority().is_none()
+        && !request.headers.contains_key(HOST)
 }
 
 /// The host without its port: of an absolute target, else of the only Host field (RFC 9112, 3.2).
@@ -177,6 +184,15 @@ mod tests {
         let twice =
             [("host", "localhost"), ("authorization", "Bearer s3cret"), ("authorization", "Bearer x")];
         assert_eq!(status(&guard, &twice, false), 401);
+    }
+
+    #[test]
+    fn a_probe_that_is_too_old_for_a_host_is_answered() {
+        let probe = |version| Request::get("/healthz").version(version).body(()).unwrap().into_parts().0;
+        let guard = guard("127.0.0.1:9090", "s3cret");
+        assert_eq!(guard.check(&probe(Version::HTTP_10), true), Ok(()));
+        assert_eq!(guard.check(&probe(Version::HTTP_10), false), Err(Refused::NoToken));
+        assert_eq!(guard.check(&probe(Version::HTTP_11), true), Err(Refused::BadHost));
     }
 
     #[test]

@@ -19,9 +19,9 @@ use super::Admin;
 use super::rim::service;
 
 /// Beyond these, connections wait in the backlog.
-const MAX_CONNECTIONS: usize = 64;
+const MAX_CONNECTIONS: usize = 256;
 /// For a request's head, and between two requests.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Of a request's head.
 const MAX_HEADER_BYTES: usize = 16 * 1024;
 /// For answers that are under way when the listener stops.

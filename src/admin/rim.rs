@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, HeaderName, HeaderValue};
+use http::header::{CACHE_CONTROL, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use http::{Request, Response, StatusCode};
 use http_body::Body;
 use tower::{BoxError, Service, ServiceBuilder};
@@ -37,7 +37,8 @@ where
     let always = |name, value| SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value));
     ServiceBuilder::new()
         .layer(always(CACHE_CONTROL, "no-store"))
-        .layer(always(HeaderName::from_static("x-content-type-options"), "nosniff"))
+        .layer(always(X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .layer(always(HeaderName::from_static("cross-origin-resource-policy"), "same-origin"))
         .layer(CatchPanicLayer::custom(panicked))
         .map_result(in_time)
         .timeout(ANSWER_TIMEOUT)

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::metrics::{CacheResult, HistogramSnapshot, RequestCount, RouteMetrics};
+use crate::upstream::{Cluster, ServerStats};
 
 /// All figures.
 #[derive(Debug, Clone)]
@@ -159,6 +160,26 @@ pub struct UpstreamFigures {
     pub servers: Vec<ServerFigures>,
 }
 
+impl UpstreamFigures {
+    /// Reads an upstream's figures.
+    pub fn of(name: Arc<str>, cluster: &Cluster) -> Self {
+        let figures = cluster.figures();
+        let errors = Some((None, figures.errors.value())).filter(|(_, count)| *count > 0);
+        Self {
+            name,
+            requests: figures
+                .statuses
+                .seen()
+                .map(|(status, count)| (Some(status), count))
+                .chain(errors)
+                .collect(),
+            duration: figures.first_byte.snapshot(),
+            retries: figures.retries.value(),
+            servers: cluster.servers().into_iter().map(ServerFigures::from).collect(),
+        }
+    }
+}
+
 /// One server of an upstream.
 #[derive(Debug, Clone, Default)]
 pub struct ServerFigures {
@@ -188,6 +209,29 @@ pub struct ServerFigures {
     pub mean_connect: Option<Duration>,
     /// Mean time to the first byte of a response.
     pub mean_first_byte: Option<Duration>,
+}
+
+impl From<ServerStats> for ServerFigures {
+    /// A server without health checks is healthy until found otherwise.
+    fn from(stats: ServerStats) -> Self {
+        let max = (stats.max > 0).then_some(stats.max as u64);
+        let mean = |time: Duration| Some(time).filter(|time| !time.is_zero());
+        Self {
+            server: stats.server,
+            state: "healthy",
+            is_healthy: true,
+            open: stats.open as u64,
+            idle: stats.idle as u64,
+            max,
+            waiting: stats.waiting as u64,
+            created: stats.created,
+            recycled: stats.recycled,
+            requests: stats.requests,
+            failures: stats.failures,
+            mean_connect: mean(stats.mean_connect),
+            mean_first_byte: mean(stats.mean_first_byte),
+        }
+    }
 }
 
 /// Connections of the public listener.

@@ -116,6 +116,7 @@ async fn every_answer_is_typed_and_kept_by_nobody() {
         assert_eq!(head.headers["content-type"], content_type, "{what}");
         assert_eq!(head.headers["cache-control"], "no-store", "{what}");
         assert_eq!(head.headers["x-content-type-options"], "nosniff", "{what}");
+        assert_eq!(head.headers["cross-origin-resource-policy"], "same-origin", "{what}");
     }
 }
 
