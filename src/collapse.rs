@@ -13,6 +13,7 @@ mod flight;
 mod reader;
 
 use std::collections::HashMap;
+use std::fmt::Debug;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -36,31 +37,43 @@ const SHARDS: usize = 64;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FlightKey(pub u128);
 
-/// The flights under way. `H` is a head that may be shared, `P` a response that may not, `E` why there is none.
+/// What flights carry.
+pub trait Cargo {
+    /// What is known of a fetch when it begins, and decides who may join it.
+    type Mark: Debug;
+    /// A head that may be shared.
+    type Head: Debug;
+    /// A response that may not.
+    type Response: Debug;
+    /// Why there is none.
+    type Error: Debug + Clone;
+}
+
+/// The flights under way.
 #[derive(Debug)]
-pub struct Flights<H, P, E> {
-    shards: Box<[Shard<H, P, E>]>,
+pub struct Flights<C: Cargo> {
+    shards: Box<[Shard<C>]>,
     unshareable: Cache<u128, ()>,
     retained: Arc<AtomicU64>,
     budget: Arc<AtomicU64>,
 }
 
-type Shard<H, P, E> = Mutex<HashMap<u128, Arc<Flight<H, P, E>>, BuildHasherDefault<Digested>>>;
+type Shard<C> = Mutex<HashMap<u128, Arc<Flight<C>>, BuildHasherDefault<Digested>>>;
 
 /// What became of a request that wants to share a fetch.
 #[derive(Debug)]
-pub enum Joined<H, P, E> {
+pub enum Joined<C: Cargo> {
     /// Nobody was fetching: the caller runs the fetch with the producer.
-    Leader(Producer<H, P, E>, Seat<H, P, E>),
+    Leader(Producer<C>, Seat<C>),
     /// Somebody was.
-    Follower(Seat<H, P, E>),
+    Follower(Seat<C>),
     /// Lately an answer for this key could not be shared: fetch alone.
     Alone,
     /// More have joined than may.
     Full,
 }
 
-impl<H, P, E> Flights<H, P, E> {
+impl<C: Cargo> Flights<C> {
     /// No flights; together they may keep `budget` bytes of bodies for those who join late.
     pub fn new(budget: u64) -> Self {
         Self {
@@ -71,14 +84,20 @@ impl<H, P, E> Flights<H, P, E> {
         }
     }
 
-    /// Joins the flight for `key` where there is one that `may_join` accepts, else begins one.
-    pub fn join(&self, key: FlightKey, may_join: impl FnOnce(&Flight<H, P, E>) -> bool) -> Joined<H, P, E> {
+    /// Joins the flight for `key` where there is one whose mark `may_join` accepts, else begins one with a mark of its
+    /// own; an older flight goes on for those who are in it.
+    pub fn join(
+        &self,
+        key: FlightKey,
+        may_join: impl FnOnce(&C::Mark) -> bool,
+        mark: impl FnOnce() -> C::Mark,
+    ) -> Joined<C> {
         if self.unshareable.contains_key(&key.0) {
             return Joined::Alone;
         }
         let mut shard = self.shard(key).lock();
         if let Some(flight) = shard.get(&key.0)
-            && may_join(flight)
+            && may_join(flight.mark())
         {
             match flight.take_seat(MAX_SEATS) {
                 Some(Some(seat)) => return Joined::Follower(seat),
@@ -86,15 +105,19 @@ impl<H, P, E> Flights<H, P, E> {
                 None => {}
             }
         }
-        let flight = Arc::new(Flight::new(Arc::clone(&self.retained), Arc::clone(&self.budget)));
+        let flight = self.begin(mark());
         let (producer, seat) = Flight::board(&flight);
         shard.insert(key.0, flight);
         Joined::Leader(producer, seat)
     }
 
     /// Begins a flight that nobody can join: a fetch that is worth storing but not collapsed.
-    pub fn solo(&self) -> (Producer<H, P, E>, Seat<H, P, E>) {
-        Flight::board(&Arc::new(Flight::new(Arc::clone(&self.retained), Arc::clone(&self.budget))))
+    pub fn solo(&self, mark: C::Mark) -> (Producer<C>, Seat<C>) {
+        Flight::board(&self.begin(mark))
+    }
+
+    fn begin(&self, mark: C::Mark) -> Arc<Flight<C>> {
+        Arc::new(Flight::new(mark, Arc::clone(&self.retained), Arc::clone(&self.budget)))
     }
 
     /// Whether somebody is fetching this.
@@ -103,7 +126,7 @@ impl<H, P, E> Flights<H, P, E> {
     }
 
     /// The flight is over: later requests begin a new one.
-    pub fn land(&self, key: FlightKey, producer: &Producer<H, P, E>) {
+    pub fn land(&self, key: FlightKey, producer: &Producer<C>) {
         let mut shard = self.shard(key).lock();
         if shard.get(&key.0).is_some_and(|flight| producer.is_of(flight)) {
             shard.remove(&key.0);
@@ -130,7 +153,7 @@ impl<H, P, E> Flights<H, P, E> {
         clippy::cast_possible_truncation,
         reason = "taken modulo the number of shards"
     )]
-    fn shard(&self, key: FlightKey) -> &Shard<H, P, E> {
+    fn shard(&self, key: FlightKey) -> &Shard<C> {
         &self.shards[(key.0 >> 64) as usize % SHARDS]
     }
 }

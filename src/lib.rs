@@ -2,6 +2,13 @@
 //!
 //! The modules, in the order in which a request meets them; `proxy` is the file to read first.
 
+pub mod cli;
+
+pub mod admin;
+pub mod server;
+
+pub mod policy;
+
 pub mod router;
 
 pub mod client;
@@ -9,7 +16,7 @@ pub mod client;
 pub mod collapse;
 pub mod upstream;
 
-pub mod admin;
+pub mod config;
 
 pub mod logging;
 pub mod metrics;

@@ -11,6 +11,7 @@ use http::HeaderMap;
 use parking_lot::Mutex;
 use slab::Slab;
 
+use super::Cargo;
 use super::reader::{Broken, Reader};
 
 /// How far the slowest reader may stay behind once a body is no longer kept whole.
@@ -20,15 +21,16 @@ const COPY_BELOW: usize = 4096;
 
 /// One fetch and its participants.
 #[derive(Debug)]
-pub struct Flight<H, P, E> {
-    state: Mutex<State<H, P, E>>,
+pub struct Flight<C: Cargo> {
+    mark: C::Mark,
+    state: Mutex<State<C>>,
     retained: Arc<AtomicU64>,
     budget: Arc<AtomicU64>,
 }
 
 #[derive(Debug)]
-pub(super) struct State<H, P, E> {
-    phase: Phase<H, P, E>,
+pub(super) struct State<C: Cargo> {
+    phase: Phase<C>,
     /// Waiting for the head, or reading.
     pub(super) seats: Slab<Place>,
     chunks: VecDeque<Chunk>,
@@ -43,12 +45,12 @@ pub(super) struct State<H, P, E> {
 }
 
 #[derive(Debug)]
-enum Phase<H, P, E> {
+enum Phase<C: Cargo> {
     Fetching,
-    Shared(Arc<H>),
+    Shared(Arc<C::Head>),
     /// Not to be shared; the response is there until the one who began the flight takes it.
-    Released(Option<P>),
-    Failed(E),
+    Released(Option<C::Response>),
+    Failed(C::Error),
 }
 
 /// A part of the body.
@@ -71,23 +73,23 @@ pub(super) struct Place {
 
 /// What a participant gets.
 #[derive(Debug)]
-pub enum Outcome<H, P, E> {
+pub enum Outcome<C: Cargo> {
     /// A head and a body that several may have.
-    Shared(Arc<H>, Reader<H, P, E>),
+    Shared(Arc<C::Head>, Reader<C>),
     /// The response itself: it is for the one who began the flight.
-    Yours(P),
+    Yours(C::Response),
     /// It could not be shared: fetch alone.
     Alone,
     /// There is none.
-    Failed(E),
+    Failed(C::Error),
 }
 
 /// Everybody has left: nobody wants the rest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Abandoned;
 
-impl<H, P, E> Flight<H, P, E> {
-    pub(super) fn new(retained: Arc<AtomicU64>, budget: Arc<AtomicU64>) -> Self {
+impl<C: Cargo> Flight<C> {
+    pub(super) fn new(mark: C::Mark, retained: Arc<AtomicU64>, budget: Arc<AtomicU64>) -> Self {
         let state = State {
             phase: Phase::Fetching,
             seats: Slab::new(),
@@ -98,18 +100,23 @@ impl<H, P, E> Flight<H, P, E> {
             end: None,
             producer: None,
         };
-        Self { state: Mutex::new(state), retained, budget }
+        Self { mark, state: Mutex::new(state), retained, budget }
+    }
+
+    /// What was known of the fetch when it began.
+    pub(super) fn mark(&self) -> &C::Mark {
+        &self.mark
     }
 
     /// The two ends of a new flight.
-    pub(super) fn board(flight: &Arc<Self>) -> (Producer<H, P, E>, Seat<H, P, E>) {
+    pub(super) fn board(flight: &Arc<Self>) -> (Producer<C>, Seat<C>) {
         let number = flight.state.lock().seats.insert(Place::default());
         let seat = Seat { flight: Arc::clone(flight), number, is_first: true, has_left: false };
         (Producer { flight: Arc::clone(flight), is_done: false }, seat)
     }
 
     /// `None` where the flight can no longer be joined, `Some(None)` where too many have.
-    pub(super) fn take_seat(self: &Arc<Self>, most: usize) -> Option<Option<Seat<H, P, E>>> {
+    pub(super) fn take_seat(self: &Arc<Self>, most: usize) -> Option<Option<Seat<C>>> {
         let mut state = self.state.lock();
         let is_open = state.is_whole
             && state.end.is_none()
@@ -124,7 +131,7 @@ impl<H, P, E> Flight<H, P, E> {
         Some(Some(Seat { flight: Arc::clone(self), number, is_first: false, has_left: false }))
     }
 
-    pub(super) fn state(&self) -> parking_lot::MutexGuard<'_, State<H, P, E>> {
+    pub(super) fn state(&self) -> parking_lot::MutexGuard<'_, State<C>> {
         self.state.lock()
     }
 
@@ -140,7 +147,7 @@ impl<H, P, E> Flight<H, P, E> {
     }
 
     /// What nobody needs any more goes, and the producer may go on.
-    pub(super) fn reclaim(&self, state: &mut State<H, P, E>) {
+    pub(super) fn reclaim(&self, state: &mut State<C>) {
         if !state.is_whole {
             while let Some(chunk) = state.chunks.pop_front_if(|chunk| chunk.unread == 0) {
                 let length = chunk.bytes.len() as u64;
@@ -157,13 +164,13 @@ impl<H, P, E> Flight<H, P, E> {
     }
 }
 
-impl<H, P, E> Drop for Flight<H, P, E> {
+impl<C: Cargo> Drop for Flight<C> {
     fn drop(&mut self) {
         self.retained.fetch_sub(self.state.get_mut().kept, Ordering::Relaxed);
     }
 }
 
-impl<H, P, E> State<H, P, E> {
+impl<C: Cargo> State<C> {
     /// The chunk that a participant reads next, and whether one was there.
     pub(super) fn read_next(&mut self, number: usize) -> Option<Bytes> {
         let place = self.seats.get_mut(number)?;
@@ -206,20 +213,20 @@ impl<H, P, E> State<H, P, E> {
 
 /// A participant that waits for the head.
 #[derive(Debug)]
-pub struct Seat<H, P, E> {
-    flight: Arc<Flight<H, P, E>>,
+pub struct Seat<C: Cargo> {
+    flight: Arc<Flight<C>>,
     number: usize,
     is_first: bool,
     has_left: bool,
 }
 
-impl<H, P, E: Clone> Seat<H, P, E> {
+impl<C: Cargo> Seat<C> {
     /// Waits until the fetch has decided what its result is and who may have it.
-    pub async fn outcome(mut self) -> Outcome<H, P, E> {
+    pub async fn outcome(mut self) -> Outcome<C> {
         std::future::poll_fn(|cx| self.poll_outcome(cx)).await
     }
 
-    fn poll_outcome(&mut self, cx: &mut Context<'_>) -> Poll<Outcome<H, P, E>> {
+    fn poll_outcome(&mut self, cx: &mut Context<'_>) -> Poll<Outcome<C>> {
         let mut state = self.flight.state.lock();
         let outcome = match &mut state.phase {
             Phase::Fetching => {
@@ -247,7 +254,7 @@ impl<H, P, E: Clone> Seat<H, P, E> {
     }
 }
 
-impl<H, P, E> Drop for Seat<H, P, E> {
+impl<C: Cargo> Drop for Seat<C> {
     fn drop(&mut self) {
         if !self.has_left {
             self.flight.leave(self.number);
@@ -257,25 +264,30 @@ impl<H, P, E> Drop for Seat<H, P, E> {
 
 /// The fetch's end of a flight. Dropped before it is done, it breaks the flight off for everybody.
 #[derive(Debug)]
-pub struct Producer<H, P, E> {
-    flight: Arc<Flight<H, P, E>>,
+pub struct Producer<C: Cargo> {
+    flight: Arc<Flight<C>>,
     is_done: bool,
 }
 
-impl<H, P, E> Producer<H, P, E> {
-    pub(super) fn is_of(&self, flight: &Arc<Flight<H, P, E>>) -> bool {
+impl<C: Cargo> Producer<C> {
+    pub(super) fn is_of(&self, flight: &Arc<Flight<C>>) -> bool {
         Arc::ptr_eq(&self.flight, flight)
     }
 
+    /// What was known of the fetch when it began.
+    pub fn mark(&self) -> &C::Mark {
+        self.flight.mark()
+    }
+
     /// The head may be shared: everybody gets it now, the body as it comes.
-    pub fn share(&self, head: H) {
+    pub fn share(&self, head: C::Head) {
         let mut state = self.flight.state.lock();
         state.phase = Phase::Shared(Arc::new(head));
         state.wake_all();
     }
 
     /// The response may not be shared: it goes to the one who began, all others are sent on their own.
-    pub fn release(mut self, response: P) {
+    pub fn release(mut self, response: C::Response) {
         self.is_done = true;
         let mut state = self.flight.state.lock();
         // Where the one who began has left, the response has no owner and is dropped with the flight.
@@ -284,7 +296,7 @@ impl<H, P, E> Producer<H, P, E> {
     }
 
     /// There is no response.
-    pub fn fail(mut self, error: E) {
+    pub fn fail(mut self, error: C::Error) {
         self.is_done = true;
         let mut state = self.flight.state.lock();
         state.phase = Phase::Failed(error);
@@ -393,7 +405,7 @@ impl<H, P, E> Producer<H, P, E> {
     }
 }
 
-impl<H, P, E> Drop for Producer<H, P, E> {
+impl<C: Cargo> Drop for Producer<C> {
     fn drop(&mut self) {
         if self.is_done {
             return;

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame};
 use thiserror::Error;
 
+use super::Cargo;
 use super::flight::Flight;
 
 /// The fetch broke off, or this reader was too slow: the body is not complete.
@@ -17,20 +18,20 @@ pub struct Broken;
 
 /// A reader of a flight's body.
 #[derive(Debug)]
-pub struct Reader<H, P, E> {
-    flight: Arc<Flight<H, P, E>>,
+pub struct Reader<C: Cargo> {
+    flight: Arc<Flight<C>>,
     number: usize,
     is_done: bool,
 }
 
-impl<H, P, E> Reader<H, P, E> {
+impl<C: Cargo> Reader<C> {
     /// Takes over a seat.
-    pub(super) fn new(flight: Arc<Flight<H, P, E>>, number: usize) -> Self {
+    pub(super) fn new(flight: Arc<Flight<C>>, number: usize) -> Self {
         Self { flight, number, is_done: false }
     }
 }
 
-impl<H, P, E> Body for Reader<H, P, E> {
+impl<C: Cargo> Body for Reader<C> {
     type Data = Bytes;
     type Error = Broken;
 
@@ -73,7 +74,7 @@ impl<H, P, E> Body for Reader<H, P, E> {
     }
 }
 
-impl<H, P, E> Drop for Reader<H, P, E> {
+impl<C: Cargo> Drop for Reader<C> {
     fn drop(&mut self) {
         self.flight.leave(self.number);
     }
