@@ -10,9 +10,8 @@ pub mod server;
 pub mod policy;
 
 pub mod router;
-
 pub mod client;
-
+pub mod rate_limit;
 pub mod collapse;
 pub mod upstream;
 
