@@ -12,6 +12,7 @@ pub mod policy;
 pub mod router;
 pub mod client;
 pub mod rate_limit;
+pub mod cache;
 pub mod collapse;
 pub mod upstream;
 
