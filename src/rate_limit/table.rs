@@ -33,7 +33,8 @@ pub struct Buckets {
     /// One record, for all that find no room.
     overflow: Mutex<Shard>,
     keys: AtomicUsize,
-    rules: Mutex<Edition>,
+    /// The latest rules that were made, whether a request ever came under them or not.
+    latest: Mutex<Edition>,
     /// Requests that were within the limit.
     pub allowed: Counter,
     /// Requests that were refused.
@@ -75,7 +76,7 @@ impl Buckets {
             shards: (0..SHARDS).map(|_| Padded::default()).collect(),
             overflow: Mutex::default(),
             keys: AtomicUsize::new(0),
-            rules: Mutex::default(),
+            latest: Mutex::default(),
             allowed: Counter::default(),
             refused: Counter::default(),
             would_refuse: Counter::default(),
@@ -100,7 +101,7 @@ impl Buckets {
 
     /// The rules of these tiers: the table's own if they are the same, else a new edition.
     pub(super) fn edition(&self, quotas: &[Quota], burst: u32) -> Edition {
-        let mut latest = self.rules.lock();
+        let mut latest = self.latest.lock();
         if latest.number == 0 || !latest.rules.is_same_as(quotas, burst) {
             let rules = Arc::new(Rules::new(quotas, burst));
             *latest = Edition { number: latest.number + 1, rules };
@@ -125,8 +126,9 @@ impl Buckets {
             return Ok((standing, Debit { key: Some(key), edition: edition.number, receipt }));
         }
         if !self.has_room(&mut shard, max_keys, now) {
+            let edition = shard.edition.clone();
             drop(shard);
-            return self.charge_overflow(now);
+            return self.charge_overflow(&edition, now);
         }
         shard.charge_new(key, now)
     }
@@ -150,11 +152,10 @@ impl Buckets {
         }
     }
 
-    fn charge_overflow(&self, now: u64) -> Result<(Standing, Debit), Standing> {
+    fn charge_overflow(&self, edition: &Edition, now: u64) -> Result<(Standing, Debit), Standing> {
         self.overflowed.inc();
-        let latest = self.rules.lock().clone();
         let mut shard = self.overflow.lock();
-        shard.adopt(&latest, now);
+        shard.adopt(edition, now);
         let (standing, debit) = shard.charge_new(Key::default(), now)?;
         Ok((standing, Debit { key: None, ..debit }))
     }
