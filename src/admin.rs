@@ -15,6 +15,7 @@ mod metrics;
 mod performance;
 mod pool;
 mod process;
+mod purge;
 mod reload;
 mod reply;
 mod rim;
@@ -22,24 +23,27 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 
-pub use cache::Purge;
-pub use guard::{Guard, Keys};
 pub use limits::words;
 pub use listener::spawn;
+pub use purge::Purge;
 pub use reload::Reloaded;
 pub use snapshot::{
-    CacheFigures, LimitFigures, ListenerFigures, PoolFigures, QueueFigures, ReloadFigures, RouteFigures,
-    ServerFigures, Snapshot, UpstreamFigures,
+    CacheFigures, LimitFigures, PoolFigures, QueueFigures, ReloadFigures, RouteFigures, ServerFigures,
+    Snapshot, UpstreamFigures,
 };
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use tokio_util::sync::CancellationToken;
 
+use guard::Guard;
+
+use crate::digest::Digester;
 use crate::metrics::Gauge;
+use crate::policy::{AdminPolicy, Policy, State};
 
 /// The version that answers.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -49,20 +53,19 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub struct Admin {
     sources: Sources,
     guard: ArcSwap<Guard>,
-    draining: CancellationToken,
     connections: Gauge,
 }
 
 impl Admin {
-    /// `draining` is cancelled when the proxy stops taking new work.
-    pub fn new(sources: Sources, guard: Guard, draining: CancellationToken) -> Arc<Self> {
-        let guard = ArcSwap::from_pointee(guard);
-        Arc::new(Self { sources, guard, draining, connections: Gauge::default() })
+    /// `address` is what the listener is bound to.
+    pub fn new(sources: Sources, rules: &AdminPolicy, address: SocketAddr, digester: Digester) -> Arc<Self> {
+        let guard = ArcSwap::from_pointee(Guard::new(rules, address, digester));
+        Arc::new(Self { sources, guard, connections: Gauge::default() })
     }
 
-    /// Puts another guard in place; a reload may change the token and the hosts.
-    pub fn set_guard(&self, guard: Guard) {
-        self.guard.store(Arc::new(guard));
+    /// Puts other rules in force; a reload may change the token and the hosts.
+    pub fn secure(&self, rules: &AdminPolicy) {
+        self.guard.store(Arc::new(self.guard.load().with(rules)));
     }
 }
 
@@ -83,6 +86,25 @@ pub struct Sources {
     pub purge: Purging,
     /// Reads the configuration again; or everything that is wrong with it, as `forebay check` says it.
     pub reload: Reloading,
+}
+
+impl Sources {
+    /// The sources of a running proxy. `log_lines_dropped` counts those of the program's log and the access log.
+    pub fn of(
+        state: &Arc<State>,
+        policy: &Arc<ArcSwap<Policy>>,
+        log_lines_dropped: impl Fn() -> u64 + Send + Sync + 'static,
+        reload: Reloading,
+    ) -> Self {
+        let all = || (Arc::clone(state), Arc::clone(policy));
+        let ((walked, shaped), (_, shown), (purged, ruled)) = (all(), all(), all());
+        Self {
+            snapshot: Box::new(move || Snapshot::take(&walked, &shaped.load(), log_lines_dropped())),
+            config: Box::new(move || shown.load().effective.clone()),
+            purge: Box::new(move |what| what.apply(&purged.cache, &ruled.load())),
+            reload,
+        }
+    }
 }
 
 impl fmt::Debug for Sources {

@@ -5,46 +5,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::reply::{Reply, json, problem, share};
-use super::{CacheFigures, RouteFigures, Snapshot};
+use super::{CacheFigures, Purge, RouteFigures, Snapshot};
 use crate::metrics::CacheResult;
-
-/// Which stored responses to remove.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Purge {
-    /// All of them.
-    All,
-    /// Those of a route, by its name.
-    Route(String),
-    /// Those with a tag.
-    Tag(String),
-    /// The one of a path with query on every host, or of a whole URL of the public listener; all its variants.
-    Url(String),
-    /// Those whose path with query, or whole URL, begins so.
-    Prefix(String),
-}
-
-impl Purge {
-    /// `{}` is all; else exactly one of the four keys. Strict, because a key that is misspelt must not clear everything.
-    fn parse(body: &[u8]) -> Result<Self, String> {
-        let object: Map<String, Value> = serde_json::from_slice(body).map_err(|error| {
-            format!("the body is a JSON object such as {{}} (everything) or {{\"route\":\"lists\"}}: {error}")
-        })?;
-        let mut keys = object.into_iter();
-        let what = match (keys.next(), keys.next()) {
-            (None, _) => return Ok(Self::All),
-            (Some((key, Value::String(value))), None) if !value.is_empty() => (key, value),
-            (Some((key, _)), None) => return Err(format!("{key:?} is a string that is not empty")),
-            _ => return Err("only one of \"route\", \"tag\", \"url\" and \"prefix\" at a time".into()),
-        };
-        match what {
-            (key, value) if key == "route" => Ok(Self::Route(value)),
-            (key, value) if key == "tag" => Ok(Self::Tag(value)),
-            (key, value) if key == "url" => Ok(Self::Url(value)),
-            (key, value) if key == "prefix" => Ok(Self::Prefix(value)),
-            (key, _) => Err(format!("there is no {key:?}, only \"route\", \"tag\", \"url\" and \"prefix\"")),
-        }
-    }
-}
 
 /// `{"cleared": N}`.
 pub(super) fn clear(body: &[u8], purge: impl Fn(&Purge) -> Result<u64, String>) -> Reply {
@@ -64,7 +26,7 @@ pub(super) fn clear(body: &[u8], purge: impl Fn(&Purge) -> Result<u64, String>) 
 }
 
 /// What is stored, and how often it was of use since the start.
-pub(super) fn stats(snapshot: &Snapshot) -> Reply {
+pub(super) fn stats<'a>(snapshot: &'a Snapshot) -> Reply {
     #[derive(Serialize)]
     struct Stats<'a> {
         entries: u64,
@@ -74,16 +36,25 @@ pub(super) fn stats(snapshot: &Snapshot) -> Reply {
         all: Results,
         evictions: u64,
         evictions_by_cause: Map<String, Value>,
+        /// Not stored for want of room.
+        refused: u64,
         routes: Vec<RouteStats<'a>>,
     }
     #[derive(Serialize)]
     struct RouteStats<'a> {
         name: &'a str,
+        entries: u64,
+        bytes: u64,
         #[serde(flatten)]
         results: Results,
     }
-    let CacheFigures { entries, bytes, max_bytes, evictions } = &snapshot.cache;
-    let route = |route: &RouteFigures| Results::of([route].into_iter());
+    let route = |figures: &'a RouteFigures| RouteStats {
+        name: &figures.name,
+        entries: figures.entries,
+        bytes: figures.bytes,
+        results: Results::of([figures].into_iter()),
+    };
+    let CacheFigures { entries, bytes, max_bytes, evictions, refused } = &snapshot.cache;
     json(&Stats {
         entries: *entries,
         bytes: *bytes,
@@ -94,11 +65,8 @@ pub(super) fn stats(snapshot: &Snapshot) -> Reply {
             .iter()
             .map(|(cause, count)| ((*cause).to_owned(), (*count).into()))
             .collect(),
-        routes: snapshot
-            .routes
-            .iter()
-            .map(|figures| RouteStats { name: &figures.name, results: route(figures) })
-            .collect(),
+        refused: *refused,
+        routes: snapshot.routes.iter().map(route).collect(),
     })
 }
 
@@ -136,30 +104,6 @@ impl Results {
             CacheResult::Miss => &mut self.misses,
             CacheResult::Bypass => &mut self.bypassed,
             CacheResult::Collapsed => &mut self.collapsed,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_an_empty_object_clears_everything() {
-        for (body, expected) in [
-            ("{}", Ok(Purge::All)),
-            (r#"{"route":"lists"}"#, Ok(Purge::Route("lists".into()))),
-            (r#"{"tag":"scan:7"}"#, Ok(Purge::Tag("scan:7".into()))),
-            (r#"{"url":"/api/scans?page=2"}"#, Ok(Purge::Url("/api/scans?page=2".into()))),
-            (r#"{"prefix":"/api/"}"#, Ok(Purge::Prefix("/api/".into()))),
-            ("", Err(())),
-            ("[]", Err(())),
-            (r#"{"rout":"lists"}"#, Err(())),
-            (r#"{"route":null}"#, Err(())),
-            (r#"{"route":""}"#, Err(())),
-            (r#"{"route":"lists","tag":"scans"}"#, Err(())),
-        ] {
-            assert_eq!(Purge::parse(body.as_bytes()).map_err(drop), expected, "{body}");
         }
     }
 }

@@ -89,7 +89,7 @@ where
     match endpoint {
         Endpoint::Index => index(),
         Endpoint::Healthz => health::healthz(),
-        Endpoint::Readyz => health::readyz(admin.draining.is_cancelled(), &snapshot()),
+        Endpoint::Readyz => health::readyz(&snapshot()),
         Endpoint::Metrics => metrics::render(snapshot(), admin.connections.value(), &head.headers),
         Endpoint::Performance => performance::render(&snapshot()),
         Endpoint::CacheStats => cache::stats(&snapshot()),

@@ -14,19 +14,11 @@ use http::{HeaderMap, StatusCode, Version};
 
 use super::reply::{Reply, problem, unauthorized};
 use crate::digest::Digester;
-
-/// What a guard is made from.
-#[derive(Debug, Clone, Default)]
-pub struct Keys<'a> {
-    /// The token; empty: none is asked for.
-    pub token: &'a str,
-    /// Names by which the listener may be called, without a port.
-    pub hosts: &'a [String],
-}
+use crate::policy::AdminPolicy;
 
 /// Decides by request head.
 #[derive(Debug)]
-pub struct Guard {
+pub(super) struct Guard {
     digester: Digester,
     token: Option<u128>,
     address: SocketAddr,
@@ -35,10 +27,16 @@ pub struct Guard {
 
 impl Guard {
     /// For the address the listener is bound to.
-    pub fn new(keys: &Keys<'_>, address: SocketAddr, digester: Digester) -> Self {
-        let token = (!keys.token.is_empty()).then(|| digester.of([keys.token.as_bytes()]));
-        let hosts = keys.hosts.iter().map(|host| host.trim_end_matches('.').to_ascii_lowercase()).collect();
+    pub(super) fn new(rules: &AdminPolicy, address: SocketAddr, digester: Digester) -> Self {
+        let token = rules.token.as_ref().filter(|token| !token.is_empty());
+        let token = token.map(|token| digester.of([token.as_bytes()]));
+        let hosts = rules.hosts.iter().map(|host| host.trim_end_matches('.').to_ascii_lowercase()).collect();
         Self { digester, token, address, hosts }
+    }
+
+    /// The same place under other rules.
+    pub(super) fn with(&self, rules: &AdminPolicy) -> Self {
+        Self::new(rules, self.address, self.digester)
     }
 
     /// Whether the request may go on; `is_open`: without a token.
@@ -120,8 +118,9 @@ mod tests {
     use super::*;
 
     fn guard(address: &str, token: &str) -> Guard {
-        let keys = Keys { token, hosts: &["Metrics.internal.".to_owned()] };
-        Guard::new(&keys, address.parse().unwrap(), Digester::random())
+        let rules =
+            AdminPolicy { token: Some(token.to_owned()), hosts: vec!["Metrics.internal.".to_owned()] };
+        Guard::new(&rules, address.parse().unwrap(), Digester::random())
     }
 
     fn status(guard: &Guard, fields: &[(&str, &str)], is_open: bool) -> u16 {

@@ -17,22 +17,22 @@ pub(super) fn healthz() -> Reply {
 }
 
 /// 200 when new work is taken, else 503 with the reason.
-pub(super) fn readyz(is_draining: bool, snapshot: &Snapshot) -> Reply {
+pub(super) fn readyz(snapshot: &Snapshot) -> Reply {
     #[derive(Serialize)]
     struct Readiness {
         status: &'static str,
         #[serde(skip_serializing_if = "Option::is_none")]
         reason: Option<&'static str>,
     }
-    match reason(is_draining, snapshot) {
+    match reason(snapshot) {
         None => json(&Readiness { status: "ready", reason: None }),
         reason => json_with(StatusCode::SERVICE_UNAVAILABLE, &Readiness { status: "not ready", reason }),
     }
 }
 
-fn reason(is_draining: bool, snapshot: &Snapshot) -> Option<&'static str> {
+fn reason(snapshot: &Snapshot) -> Option<&'static str> {
     let mut servers = snapshot.upstreams.iter().flat_map(|upstream| &upstream.servers);
-    if is_draining {
+    if snapshot.is_draining {
         Some("draining")
     } else if !servers.any(|server| server.is_healthy) {
         Some("no upstream has a healthy server")

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::reply::{Reply, json, seconds};
 use super::{LimitFigures, PoolFigures, Snapshot};
+use crate::client::KeySource;
 
 #[derive(Serialize)]
 struct Limits<'a> {
@@ -24,6 +25,8 @@ struct RateLimit<'a> {
     allowed: u64,
     refused: u64,
     would_refuse: u64,
+    /// Of unknown clients, counted together because the table was full.
+    overflowed: u64,
 }
 
 #[derive(Serialize)]
@@ -34,6 +37,8 @@ struct Pool<'a> {
     max: u64,
     /// Null without a second cap.
     per_key_max: Option<u64>,
+    /// For how long a permit is held, on average; null before the first.
+    mean_hold_seconds: Option<f64>,
     queue: Queue,
     refused: u64,
     refused_by_reason: Map<String, Value>,
@@ -68,6 +73,7 @@ fn rate_limit(figures: &LimitFigures) -> RateLimit<'_> {
         allowed: figures.allowed,
         refused: figures.refused,
         would_refuse: figures.would_refuse,
+        overflowed: figures.overflowed,
     }
 }
 
@@ -78,6 +84,7 @@ fn pool(figures: &PoolFigures) -> Pool<'_> {
         active: figures.active,
         max: figures.max,
         per_key_max: figures.per_key_max,
+        mean_hold_seconds: figures.mean_hold.map(seconds),
         queue: Queue {
             depth: figures.queue.depth,
             size: figures.queue.size,
@@ -102,15 +109,13 @@ fn mode(is_enforced: bool) -> &'static str {
     if is_enforced { "enforce" } else { "observe" }
 }
 
-/// A rate limit in words: "2 per minute and 10 per hour for each client address". `keys` are key sources as the
-/// configuration writes them (`client_ip`, `header:X-Api-Key`).
-pub fn words(tiers: &[(u32, Duration)], keys: &[impl AsRef<str>]) -> String {
+/// A rate limit in words: "2 per minute and 10 per hour for each client address".
+pub fn words(tiers: &[(u32, Duration)], keys: &[KeySource]) -> String {
     let tiers = join(tiers.iter().map(|(limit, window)| format!("{limit} per {}", period(*window))));
-    if keys.iter().all(|key| key.as_ref() == "global") {
+    if keys.iter().all(|key| *key == KeySource::Global) {
         return format!("{tiers} for everybody together");
     }
-    let keys = keys.iter().map(|key| source(key.as_ref()));
-    format!("{tiers} for each {}", join(keys))
+    format!("{tiers} for each {}", join(keys.iter().filter_map(source)))
 }
 
 fn period(window: Duration) -> String {
@@ -127,15 +132,16 @@ fn period(window: Duration) -> String {
     }
 }
 
-fn source(key: &str) -> String {
-    match key.split_once(':') {
-        Some(("header", name)) => format!("value of the header {name}"),
-        Some(("cookie", name)) => format!("value of the cookie {name}"),
-        Some(("query", name)) => format!("value of the query parameter {name}"),
-        Some(("path", name)) => format!("{{{name}}} of the path"),
-        _ if key == "client_ip" => "client address".to_owned(),
-        _ => key.to_owned(),
-    }
+/// `global` beside other sources tells nobody apart.
+fn source(key: &KeySource) -> Option<String> {
+    Some(match key {
+        KeySource::Global => return None,
+        KeySource::ClientIp => "client address".to_owned(),
+        KeySource::Header(name) => format!("value of the header {name}"),
+        KeySource::Cookie(name) => format!("value of the cookie {name}"),
+        KeySource::Query(name) => format!("value of the query parameter {name}"),
+        KeySource::Path(name) => format!("{{{name}}} of the path"),
+    })
 }
 
 fn join(parts: impl Iterator<Item = String>) -> String {
@@ -159,7 +165,7 @@ mod tests {
             (
                 vec![(5, seconds(90))],
                 vec!["header:X-Api-Key", "path:workspace"],
-                "5 per 90 seconds for each value of the header X-Api-Key and {workspace} of the path",
+                "5 per 90 seconds for each value of the header x-api-key and {workspace} of the path",
             ),
             (vec![(1, seconds(86_400))], vec!["cookie:sid"], "1 per day for each value of the cookie sid"),
             (
@@ -168,6 +174,7 @@ mod tests {
                 "3 per 500 milliseconds for each client address",
             ),
         ] {
+            let keys: Vec<KeySource> = keys.iter().map(|key| key.parse().unwrap()).collect();
             assert_eq!(words(&tiers, &keys), expected);
         }
     }

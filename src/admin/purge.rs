@@ -79,12 +79,14 @@ impl<'a> Address<'a> {
             _ => return Err(format!("{text:?} is neither a path nor an http or https URL")),
         };
         let (host, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-        let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
+        let (path, query) =
+            target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
         let host = match host {
             "" if default_port == 0 => Cow::Borrowed(""),
             host => canonical_host(host, default_port).map_err(|error| error.to_string())?,
         };
-        let path = canonical_path(if path.is_empty() { "/" } else { path }).map_err(|error| error.to_string())?;
+        let path =
+            canonical_path(if path.is_empty() { "/" } else { path }).map_err(|error| error.to_string())?;
         Ok(Self { host, path, query })
     }
 

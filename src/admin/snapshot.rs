@@ -1,22 +1,24 @@
 //! The figures of one moment, as plain data.
 //!
 //! Everything that `/metrics` and the JSON endpoints show comes from here, so the two cannot disagree and both are
-//! tested without a running proxy.
+//! tested without a running proxy. [`Snapshot::take`] is where a figure of a stage becomes one that is shown.
 
 #[cfg(test)]
 mod example;
+mod take;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::metrics::{CacheResult, HistogramSnapshot, RequestCount, RouteMetrics};
-use crate::upstream::{Cluster, ServerStats};
+use crate::metrics::{CacheResult, HistogramSnapshot, RequestCount};
 
 /// All figures.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     /// When the process began.
     pub started: SystemTime,
+    /// Whether it is on its way out.
+    pub is_draining: bool,
     /// How long it has been running.
     pub uptime: Duration,
     /// By route; the one without a name counts requests that no route matched.
@@ -29,8 +31,10 @@ pub struct Snapshot {
     pub pools: Vec<PoolFigures>,
     /// By upstream.
     pub upstreams: Vec<UpstreamFigures>,
-    /// The public listener.
-    pub listener: ListenerFigures,
+    /// Open connections of the public listener.
+    pub connections: i64,
+    /// Requests whose processing failed in forebay itself.
+    pub panics: u64,
     /// Reloads of the configuration.
     pub reloads: ReloadFigures,
     /// Lines that the program's log and the access log could not write.
@@ -56,23 +60,13 @@ pub struct RouteFigures {
     pub saved_by_collapse: u64,
     /// How long the upstream would have worked on them.
     pub time_saved: Duration,
+    /// Stored responses.
+    pub entries: u64,
+    /// Their size in memory.
+    pub bytes: u64,
 }
 
 impl RouteFigures {
-    /// Reads a route's figures.
-    pub fn of(name: Arc<str>, figures: &RouteMetrics) -> Self {
-        Self {
-            name,
-            requests: figures.requests().collect(),
-            duration: figures.duration.snapshot(),
-            in_progress: figures.in_progress.value(),
-            cache: CacheResult::ALL.map(|result| figures.cache_count(result)),
-            saved_by_cache: figures.saved_by_cache.value(),
-            saved_by_collapse: figures.saved_by_collapse.value(),
-            time_saved: figures.seconds_saved.value(),
-        }
-    }
-
     /// All answered requests.
     pub fn total(&self) -> u64 {
         self.requests.iter().map(|request| request.count).sum()
@@ -90,6 +84,8 @@ pub struct CacheFigures {
     pub max_bytes: u64,
     /// Responses removed, by cause.
     pub evictions: Vec<(&'static str, u64)>,
+    /// Responses that were not stored for want of room.
+    pub refused: u64,
 }
 
 /// What one rate limit has decided.
@@ -111,6 +107,8 @@ pub struct LimitFigures {
     pub refused: u64,
     /// Requests that enforcing would have refused.
     pub would_refuse: u64,
+    /// Requests of unknown clients that were counted together, because the table was full.
+    pub overflowed: u64,
 }
 
 /// One in-flight pool.
@@ -126,6 +124,8 @@ pub struct PoolFigures {
     pub max: u64,
     /// Permits that one key may hold.
     pub per_key_max: Option<u64>,
+    /// For how long a permit is held, on average.
+    pub mean_hold: Option<Duration>,
     /// The waiting line.
     pub queue: QueueFigures,
     /// Requests turned away, by reason.
@@ -160,26 +160,6 @@ pub struct UpstreamFigures {
     pub servers: Vec<ServerFigures>,
 }
 
-impl UpstreamFigures {
-    /// Reads an upstream's figures.
-    pub fn of(name: Arc<str>, cluster: &Cluster) -> Self {
-        let figures = cluster.figures();
-        let errors = Some((None, figures.errors.value())).filter(|(_, count)| *count > 0);
-        Self {
-            name,
-            requests: figures
-                .statuses
-                .seen()
-                .map(|(status, count)| (Some(status), count))
-                .chain(errors)
-                .collect(),
-            duration: figures.first_byte.snapshot(),
-            retries: figures.retries.value(),
-            servers: cluster.servers().into_iter().map(ServerFigures::from).collect(),
-        }
-    }
-}
-
 /// One server of an upstream.
 #[derive(Debug, Clone, Default)]
 pub struct ServerFigures {
@@ -209,38 +189,6 @@ pub struct ServerFigures {
     pub mean_connect: Option<Duration>,
     /// Mean time to the first byte of a response.
     pub mean_first_byte: Option<Duration>,
-}
-
-impl From<ServerStats> for ServerFigures {
-    /// A server without health checks is healthy until found otherwise.
-    fn from(stats: ServerStats) -> Self {
-        let max = (stats.max > 0).then_some(stats.max as u64);
-        let mean = |time: Duration| Some(time).filter(|time| !time.is_zero());
-        Self {
-            server: stats.server,
-            state: "healthy",
-            is_healthy: true,
-            open: stats.open as u64,
-            idle: stats.idle as u64,
-            max,
-            waiting: stats.waiting as u64,
-            created: stats.created,
-            recycled: stats.recycled,
-            requests: stats.requests,
-            failures: stats.failures,
-            mean_connect: mean(stats.mean_connect),
-            mean_first_byte: mean(stats.mean_first_byte),
-        }
-    }
-}
-
-/// Connections of the public listener.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct ListenerFigures {
-    /// Open now.
-    pub open: i64,
-    /// Accepted since the start.
-    pub accepted: u64,
 }
 
 /// Reloads since the start.

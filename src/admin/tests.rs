@@ -11,12 +11,17 @@ use tower::ServiceExt as _;
 
 use super::listener::{connection, spawn};
 use super::rim::service;
-use super::{Admin, Guard, Keys, Purge, Reloaded, Snapshot, Sources};
+use super::{Admin, Purge, Reloaded, Snapshot, Sources};
 use crate::digest::Digester;
+use crate::policy::AdminPolicy;
 
 fn admin(token: &str) -> Arc<Admin> {
+    admin_of(token, false)
+}
+
+fn admin_of(token: &str, is_draining: bool) -> Arc<Admin> {
     let sources = Sources {
-        snapshot: Box::new(Snapshot::example),
+        snapshot: Box::new(move || Snapshot { is_draining, ..Snapshot::example() }),
         config: Box::new(|| "watch = false\n".to_owned()),
         purge: Box::new(|what| match what {
             Purge::All => Ok(3),
@@ -27,8 +32,8 @@ fn admin(token: &str) -> Arc<Admin> {
         reload: Box::new(|| Box::pin(async { Ok(Reloaded { has_changed: true, needs_restart: vec![] }) })),
     };
     let address = SocketAddr::from(([127, 0, 0, 1], 9090));
-    let guard = Guard::new(&Keys { token, hosts: &[] }, address, Digester::random());
-    Admin::new(sources, guard, CancellationToken::new())
+    let rules = AdminPolicy { token: Some(token.to_owned()), hosts: vec![] };
+    Admin::new(sources, &rules, address, Digester::random())
 }
 
 async fn ask(
@@ -165,9 +170,8 @@ async fn a_panic_costs_one_answer() {
 
 #[tokio::test]
 async fn readiness_ends_when_draining_begins() {
-    let admin = admin("");
-    assert_eq!(status(&admin, "GET /readyz", &[]).await, 200);
-    admin.draining.cancel();
+    assert_eq!(status(&admin(""), "GET /readyz", &[]).await, 200);
+    let admin = admin_of("", true);
     let (head, body) = ask(&admin, "GET /readyz", &[], "").await;
     assert_eq!(head.status.as_u16(), 503);
     assert!(body.contains("\"reason\":\"draining\""), "{body}");
@@ -220,4 +224,12 @@ fn the_listener_has_a_thread_of_its_own_and_ends_when_told() {
     assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("\"status\":\"ready\""), "{answer}");
     stop.cancel();
     thread.join().unwrap();
+}
+
+#[tokio::test]
+async fn a_reload_changes_the_token_at_once() {
+    let admin = admin("old");
+    admin.secure(&AdminPolicy { token: Some("new".into()), hosts: vec![] });
+    assert_eq!(status(&admin, "GET /api/limits", &[("authorization", "Bearer old")]).await, 401);
+    assert_eq!(status(&admin, "GET /api/limits", &[("authorization", "Bearer new")]).await, 200);
 }

@@ -86,6 +86,11 @@ impl Families<'_> {
             "forebay_cache_evictions",
             "Stored responses removed, by cause.",
             snapshot.cache.evictions.iter().map(|(cause, count)| ([("cause", *cause)], *count)),
+        )?;
+        self.counter(
+            "forebay_cache_refused",
+            "Responses not stored for want of room.",
+            &snapshot.cache.refused,
         )
     }
 
@@ -106,6 +111,11 @@ impl Families<'_> {
             "forebay_rate_limit_keys",
             "Clients that a rate limit remembers.",
             snapshot.rate_limits.iter().map(|limit| ([("limit", &*limit.name)], limit.keys)),
+        )?;
+        self.counters(
+            "forebay_rate_limit_overflows",
+            "Requests counted together because the table of clients was full.",
+            snapshot.rate_limits.iter().map(|limit| ([("limit", &*limit.name)], limit.overflowed)),
         )
     }
 
@@ -201,17 +211,11 @@ impl Families<'_> {
     }
 
     fn listeners(&mut self, scrape: &Scrape) -> fmt::Result {
-        let public = scrape.snapshot.listener;
         self.gauges(
             "forebay_connections",
             "Open connections of clients.",
-            [("public", public.open), ("admin", scrape.admin_connections)]
+            [("public", scrape.snapshot.connections), ("admin", scrape.admin_connections)]
                 .map(|(at, open)| ([("listener", at)], open)),
-        )?;
-        self.counters(
-            "forebay_connections_accepted",
-            "Connections of clients since the start.",
-            [([("listener", "public")], public.accepted)],
         )
     }
 
@@ -228,6 +232,7 @@ impl Families<'_> {
             "Whether the last reload took effect.",
             &u32::from(reloads.last_succeeded),
         )?;
+        self.counter("forebay_panics", "Requests that failed in forebay itself.", &snapshot.panics)?;
         self.counter(
             "forebay_log_lines_dropped",
             "Log lines that could not be written.",

@@ -5,6 +5,8 @@ use std::time::{Duration, SystemTime};
 use http::{Method, StatusCode};
 
 use super::*;
+use crate::cache::Live;
+use crate::metrics::RouteMetrics;
 
 impl Snapshot {
     /// A proxy that has been busy for an hour, with one of everything.
@@ -28,17 +30,19 @@ impl Snapshot {
         starts.answered(&Method::POST, StatusCode::TOO_MANY_REQUESTS, Duration::from_micros(80));
         Self {
             started: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
+            is_draining: false,
             uptime: Duration::from_secs(3600),
             routes: vec![
-                RouteFigures::of("".into(), &RouteMetrics::default()),
-                RouteFigures::of("scan-status".into(), &polls),
-                RouteFigures::of("start \"scan\"".into(), &starts),
+                RouteFigures::of("".into(), &RouteMetrics::default(), Live::default()),
+                RouteFigures::of("scan-status".into(), &polls, Live { entries: 3, bytes: 4096 }),
+                RouteFigures::of("start \"scan\"".into(), &starts, Live::default()),
             ],
             cache: CacheFigures {
                 entries: 3,
                 bytes: 4096,
                 max_bytes: 1 << 28,
                 evictions: vec![("size", 1), ("purged", 2)],
+                refused: 4,
             },
             rate_limits: vec![LimitFigures {
                 name: "scan-start".into(),
@@ -49,6 +53,7 @@ impl Snapshot {
                 allowed: 20,
                 refused: 5,
                 would_refuse: 0,
+                overflowed: 1,
             }],
             pools: vec![PoolFigures {
                 name: "scans".into(),
@@ -56,6 +61,7 @@ impl Snapshot {
                 active: 2,
                 max: 2,
                 per_key_max: Some(1),
+                mean_hold: Some(Duration::from_secs(20)),
                 queue: QueueFigures {
                     depth: 4,
                     size: 20,
@@ -85,7 +91,8 @@ impl Snapshot {
                     ..ServerFigures::default()
                 }],
             }],
-            listener: ListenerFigures { open: 12, accepted: 99 },
+            connections: 12,
+            panics: 0,
             reloads: ReloadFigures { succeeded: 2, failed: 1, last_succeeded: false },
             log_lines_dropped: 0,
         }

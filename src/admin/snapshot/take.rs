@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    CacheFigures, LimitFigures, PoolFigures, QueueFigures, ReloadFigures, RouteFigures, ServerFigures, Snapshot,
-    UpstreamFigures,
+    CacheFigures, LimitFigures, PoolFigures, QueueFigures, ReloadFigures, RouteFigures, ServerFigures,
+    Snapshot, UpstreamFigures,
 };
 use crate::admin::limits::words;
 use crate::admission::{Pool, ShedReason};
@@ -33,7 +33,9 @@ impl Snapshot {
             cache: CacheFigures::of(&state.cache),
             rate_limits: policy.rate_limits.iter().map(|limit| LimitFigures::of(limit)).collect(),
             pools: policy.pools.iter().map(|pool| PoolFigures::of(pool)).collect(),
-            upstreams: upstreams.map(|(name, cluster)| UpstreamFigures::of(Arc::clone(name), cluster)).collect(),
+            upstreams: upstreams
+                .map(|(name, cluster)| UpstreamFigures::of(Arc::clone(name), cluster))
+                .collect(),
             connections: state.listener.connections.count.value(),
             panics: state.listener.panics.value(),
             reloads: ReloadFigures {
@@ -90,7 +92,7 @@ impl LimitFigures {
         Self {
             name: Arc::clone(&spec.name),
             rule: words(&tiers, spec.key.sources()),
-            is_enforced: !spec.is_observed,
+            is_enforced: !spec.observe,
             keys: buckets.keys() as u64,
             max_keys: spec.max_keys as u64,
             allowed: buckets.allowed.value(),
@@ -128,7 +130,12 @@ impl UpstreamFigures {
         let errors = Some((None, figures.errors.value())).filter(|(_, count)| *count > 0);
         Self {
             name,
-            requests: figures.statuses.seen().map(|(status, count)| (Some(status), count)).chain(errors).collect(),
+            requests: figures
+                .statuses
+                .seen()
+                .map(|(status, count)| (Some(status), count))
+                .chain(errors)
+                .collect(),
             duration: figures.first_byte.snapshot(),
             retries: figures.retries.value(),
             servers: cluster.servers().into_iter().map(ServerFigures::from).collect(),
