@@ -4,6 +4,7 @@
 
 pub mod cli;
 
+pub mod admin;
 pub mod server;
 
 pub mod proxy;
@@ -14,7 +15,6 @@ pub mod refusal;
 pub mod router;
 
 pub mod client;
-
 pub mod rate_limit;
 
 pub mod cache;
