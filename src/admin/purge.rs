@@ -93,7 +93,7 @@ impl<'a> Address<'a> {
     /// By the query rules of the route that answers it.
     fn as_stored(&self, policy: &Policy) -> String {
         match policy.router.find(&Method::GET, &self.host, &self.path) {
-            Some(found) => found.route.cache.key.url(&self.host, &self.path, self.query),
+            Some(found) => found.route.route.cache.key.url(&self.host, &self.path, self.query),
             None => self.as_written(),
         }
     }
