@@ -123,7 +123,7 @@ pub struct Freshened {
 /// What the whole cache holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stats {
-    /// Stored responses that can be found.
+    /// Stored responses; purged ones until they are swept out.
     pub entries: u64,
     /// Memory of all stored responses, in bytes; those counted that were evicted but are still being read.
     pub bytes: u64,
@@ -164,12 +164,10 @@ impl Cache {
             Err(reason) => Lookup::Forward(reason),
             Ok(response) => {
                 response.touch(now);
-                let decided = lookup::decide(&response, &control, response.current_age(now));
-                let selected = Selected::new(response, now);
-                decided.map_or_else(
-                    |use_| Lookup::Stale(selected.clone(), use_),
-                    |()| Lookup::Fresh(selected.clone()),
-                )
+                match lookup::decide(&response, &control, response.current_age(now)) {
+                    Ok(()) => Lookup::Fresh(Selected::new(response, now)),
+                    Err(stale) => Lookup::Stale(Selected::new(response, now), stale),
+                }
             }
         };
         match answer {

@@ -167,6 +167,11 @@ impl StoredResponse {
         &self.body
     }
 
+    /// It can no longer be found, though somebody may still read it.
+    pub(super) fn leave(&self) {
+        self.membership.leave();
+    }
+
     pub(super) fn is_valid(&self, sequence: &Sequence) -> bool {
         self.membership.is_valid(sequence)
     }
