@@ -231,7 +231,7 @@ impl Cache {
     /// See [`NotStored`].
     pub fn store(
         &self,
-        fetch: Fetch,
+        fetch: &Fetch,
         plan: &Plan,
         request: &HeaderMap,
         response: &response::Parts,
@@ -255,7 +255,7 @@ impl Cache {
             request,
         };
         let bytes = body.len();
-        self.put(&fetch, plan, request, bytes, |gauge| {
+        self.put(fetch, plan, request, bytes, |gauge| {
             Arc::new(StoredResponse::new(draft(Arc::new(body.counted(gauge))), gauge))
         })
     }

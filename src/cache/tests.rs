@@ -67,12 +67,12 @@ impl Bench {
         body: &str,
     ) -> Result<Arc<StoredResponse>, NotStored> {
         let fetch = self.begin(request);
-        self.finish(fetch, request, response, body.as_bytes().to_vec().into())
+        self.finish(&fetch, request, response, body.as_bytes().to_vec().into())
     }
 
     fn finish(
         &self,
-        fetch: Fetch,
+        fetch: &Fetch,
         request: &request::Parts,
         response: &response::Parts,
         body: Bytes,

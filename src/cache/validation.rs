@@ -34,7 +34,7 @@ fn is_modified_since(since: &HeaderValue, stored: &Validators) -> bool {
         return false;
     }
     let since = since.to_str().ok().and_then(|text| httpdate::parse_http_date(text.trim()).ok());
-    !since.zip(stored.changed).is_some_and(|(since, changed)| changed <= since)
+    since.zip(stored.changed).is_none_or(|(since, changed)| changed > since)
 }
 
 /// Whether a list names the stored tag, by weak comparison (RFC 9110 8.8.3.2), or is `*`.

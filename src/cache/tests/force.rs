@@ -92,7 +92,7 @@ proptest::proptest! {
             let answer = response(200, &[(CACHE_CONTROL, SAID[said]), (VIA, &user.to_string())]);
             let fetch = bench.cache.begin(&bench.policy, key, "h/", &[]);
             if let Ok(plan) = bench.cache.judge(&bench.policy, &bench.exchange(&request), &answer).verdict {
-                bench.cache.store(fetch, &plan, &request.headers, &answer, [Bytes::from_static(b"x")]).unwrap();
+                bench.cache.store(&fetch, &plan, &request.headers, &answer, [Bytes::from_static(b"x")]).unwrap();
             }
         }
         drop(guard);

@@ -8,7 +8,7 @@ async fn what_a_purge_overtakes_is_not_stored() {
     let request = get(&[]);
     let fetch = bench.begin(&request);
     bench.cache.purge_route("route");
-    let late = bench.finish(fetch, &request, &for_a_minute(), Bytes::from_static(b"old"));
+    let late = bench.finish(&fetch, &request, &for_a_minute(), Bytes::from_static(b"old"));
     assert_eq!(late.unwrap_err(), NotStored::Overtaken);
     assert_eq!(bench.outcome(&request), "uri-miss");
     bench.store(&request, &for_a_minute(), "new").unwrap();
@@ -85,7 +85,7 @@ fn nothing_older_than_a_finished_purge_is_ever_served() {
                     let fetch = bench.begin(&request);
                     let current = version.load(Ordering::SeqCst).to_string();
                     let answer = response(200, &[(CACHE_CONTROL, "max-age=60"), (VIA, &current)]);
-                    let _ = bench.finish(fetch, &request, &answer, Bytes::from_static(b"x"));
+                    let _ = bench.finish(&fetch, &request, &answer, Bytes::from_static(b"x"));
                 }
             }
         }));
