@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use http::header::{
     AUTHORIZATION, CONTENT_LENGTH, COOKIE, ETAG, HeaderMap, HeaderName, LAST_MODIFIED, SET_COOKIE,
+    TRANSFER_ENCODING,
 };
 use http::{Method, StatusCode, request, response};
 use tokio::time::Instant;
@@ -64,6 +65,8 @@ pub enum Unstorable {
     Off,
     /// Only the answer to a GET is stored.
     Method,
+    /// The request had a body, on which the response may depend.
+    RequestBody,
     /// An interim, partial or not-modified answer, or one that is not understood.
     Status,
     /// The response says `no-store`.
@@ -90,6 +93,7 @@ impl Unstorable {
         match self {
             Self::Off => "off",
             Self::Method => "method",
+            Self::RequestBody => "request-body",
             Self::Status => "status",
             Self::NoStore => "no-store",
             Self::RequestNoStore => "request-no-store",
@@ -112,7 +116,7 @@ pub struct Plan {
     pub(super) received_wall: SystemTime,
     pub(super) stale: StaleRules,
     pub(super) permission: Permission,
-    /// Stored by the operator's word; not to be found in `standard` mode, should the mode change.
+    /// Stored under `force`; not to be found in `standard` mode, should the mode change.
     pub(super) forced: bool,
     pub(super) selecting: Vec<HeaderName>,
     /// Fields that `private` or `no-cache` lists.
@@ -217,6 +221,7 @@ impl Terms<'_> {
         match () {
             () if self.policy.mode == Mode::Off => Err(Unstorable::Off),
             () if *self.method != Method::GET => Err(Unstorable::Method),
+            () if has_body(&self.request.headers) => Err(Unstorable::RequestBody),
             () if !is_whole_and_final(response.status) => Err(Unstorable::Status),
             () if facts.sets_cookie => Err(Unstorable::SetCookie),
             () if facts.control.private.is_whole() => Err(Unstorable::Private),
@@ -265,13 +270,14 @@ impl Terms<'_> {
         if self.policy.mode == Mode::Standard && RequestControl::of(&self.request.headers).no_store {
             return Err(Unstorable::RequestNoStore);
         }
+        // Under `force` every identity has a place of its own.
         let own_key = self.policy.mode == Mode::Force;
         if self.credentialed && !own_key && !permission.extends_to(&self.request.headers) {
             return Err(Unstorable::Credentials);
         }
         let lifetime = self.standard_lifetime(facts, response);
         let plan = self.plan(facts, response, self.stale_rules(control));
-        let plan = Plan { lifetime: lifetime.unwrap_or_default(), ..plan };
+        let plan = Plan { lifetime: lifetime.unwrap_or_default(), forced: own_key, ..plan };
         if is_useful(&plan, &response.headers) { Ok(plan) } else { Err(Unstorable::NoFreshness) }
     }
 
@@ -333,6 +339,12 @@ impl Terms<'_> {
     fn max_object(&self) -> u64 {
         self.policy.max_object.unwrap_or(self.max_object).min(self.max_object)
     }
+}
+
+/// Whether a request says that it has a body (RFC 9112 6.3).
+pub(super) fn has_body(request: &HeaderMap) -> bool {
+    request.contains_key(TRANSFER_ENCODING)
+        || request.get_all(CONTENT_LENGTH).iter().any(|length| length != "0")
 }
 
 /// RFC 9111 3 allows every final status; partial ones are not stored, and 304 is only news about something stored.

@@ -80,14 +80,19 @@ impl Store {
         }
     }
 
-    pub(super) fn find(&self, key: CacheKey, suits: impl Fn(&StoredResponse) -> bool) -> Found {
+    /// `suits` says of a variant whether it may be used; `None` of one that is no more than memory to be freed.
+    pub(super) fn find(&self, key: CacheKey, suits: impl Fn(&StoredResponse) -> Option<bool>) -> Found {
         let Some(resource) = self.entries.load().get(&key) else { return Found::Nothing };
         let variants = resource.variants.load();
-        match variants.iter().find(|variant| suits(variant)) {
-            Some(variant) => Found::Variant(Arc::clone(variant)),
-            None if variants.is_empty() => Found::Nothing,
-            None => Found::NoVariant,
+        let mut found = Found::Nothing;
+        for variant in variants.iter() {
+            match suits(variant) {
+                Some(true) => return Found::Variant(Arc::clone(variant)),
+                Some(false) => found = Found::NoVariant,
+                None => {}
+            }
         }
+        found
     }
 
     /// Stores what `make` makes (it gets the account on which to put it), if there is room for `bytes` more. It takes
@@ -143,6 +148,10 @@ impl Store {
         self.evictions.purged.add(swept);
         entries.run_pending_tasks();
         swept
+    }
+
+    pub(super) fn tidy(&self) {
+        self.entries.load_full().run_pending_tasks();
     }
 
     /// Changes the bounds. moka cannot change its own: what is stored moves over to another one.

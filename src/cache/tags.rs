@@ -126,6 +126,11 @@ impl Provenance {
             .any(|cell| !cell.spares(self.started) || self.started < cell.fenced.load(Ordering::Acquire))
     }
 
+    /// About how many bytes of memory the names take; a long URL counts, too.
+    pub fn weight(&self) -> usize {
+        self.cells.iter().map(|cell| cell.name.len() + 8).sum()
+    }
+
     /// Whether no purge came after the start.
     pub fn is_valid(&self) -> bool {
         self.cells.iter().all(|cell| cell.spares(self.started))

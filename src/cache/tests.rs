@@ -6,7 +6,7 @@ use http::header::{
     HeaderName, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, LINK, RANGE, SET_COOKIE, VARY,
     VIA,
 };
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body::Body as _;
 
 use super::*;

@@ -52,7 +52,7 @@ const fn seconds(n: u64) -> Duration {
 /// RFC 9111 3.
 #[test]
 fn every_final_status_with_an_explicit_lifetime_is_stored() {
-    for status in (200..600).step_by(1).filter(|status| ![206, 304].contains(status)) {
+    for status in (200..600).filter(|status| ![206, 304].contains(status)) {
         assert_eq!(standard(status, &[(CACHE_CONTROL, "max-age=60")]), Ok(seconds(60)), "{status}");
         assert_eq!(standard(status, &[]), Err(Unstorable::NoFreshness), "{status}");
     }
@@ -220,8 +220,14 @@ fn facts_say_who_may_share_a_response() {
 }
 
 #[test]
-fn nothing_is_stored_when_off_or_for_another_method() {
+fn nothing_is_stored_when_off_or_for_a_request_with_a_body() {
     let off = CachePolicy { mode: Mode::Off, ..CachePolicy::standard("route") };
     let fields = [(CACHE_CONTROL, "max-age=60")];
     assert_eq!(judge(&off, &[], 200, &fields).verdict.err(), Some(Unstorable::Off));
+    for policy in [CachePolicy::standard("route"), CachePolicy::force("route", seconds(9))] {
+        for body in [(CONTENT_LENGTH, "1"), (TRANSFER_ENCODING, "chunked")] {
+            assert_eq!(judge(&policy, &[body], 200, &fields).verdict.err(), Some(Unstorable::RequestBody));
+        }
+        assert!(judge(&policy, &[(CONTENT_LENGTH, "0")], 200, &fields).verdict.is_ok());
+    }
 }

@@ -25,7 +25,7 @@ async fn a_write_drops_its_url_and_what_was_fetched_meanwhile() {
     assert_eq!(bench.outcome(&request), "fresh", "until the write has succeeded");
     assert_eq!(fence.succeeded(&[]), 1);
     assert!(during.is_overtaken());
-    assert_eq!(bench.outcome(&request), "vary-miss");
+    assert_eq!(bench.outcome(&request), "uri-miss");
 }
 
 #[tokio::test(start_paused = true)]
