@@ -275,8 +275,8 @@ impl Terms<'_> {
         if self.credentialed && !own_key && !permission.extends_to(&self.request.headers) {
             return Err(Unstorable::Credentials);
         }
-        let lifetime = self.standard_lifetime(facts, response);
         let plan = self.plan(facts, response, self.stale_rules(control));
+        let lifetime = self.standard_lifetime(facts, response, plan.initial_age);
         let plan = Plan { lifetime: lifetime.unwrap_or_default(), forced: own_key, ..plan };
         if is_useful(&plan, &response.headers) { Ok(plan) } else { Err(Unstorable::NoFreshness) }
     }
@@ -303,18 +303,21 @@ impl Terms<'_> {
     }
 
     /// Explicit, else the route's, else a guess (RFC 9111 4.2.1, 4.2.2). None for an unqualified `no-cache`.
-    fn standard_lifetime(&self, facts: &ResponseFacts, response: &response::Parts) -> Option<Duration> {
+    fn standard_lifetime(
+        &self,
+        facts: &ResponseFacts,
+        response: &response::Parts,
+        initial_age: Duration,
+    ) -> Option<Duration> {
         let (status, headers, control) = (response.status, &response.headers, &facts.control);
         if control.no_cache.is_whole() {
             return None;
         }
-        let route = self.policy.ttl.filter(|_| {
-            self.policy.mode == Mode::Standard
-                && freshness::is_heuristically_cacheable(status)
-                && status.as_u16() < 400
-        });
+        let defaults = self.policy.mode == Mode::Standard && status.as_u16() < 400;
+        let route = self.policy.ttl.filter(|_| defaults && freshness::is_heuristically_cacheable(status));
         freshness::explicit_lifetime(control, headers, self.received_wall)
-            .or(route)
+            // The operator's time runs from the arrival: a slow upstream must not use it up.
+            .or(route.map(|ttl| ttl.saturating_add(initial_age)))
             .or_else(|| freshness::heuristic_lifetime(status, control, headers, self.received_wall))
     }
 

@@ -164,6 +164,7 @@ fn the_routes_ttl_is_a_default_in_standard_mode() {
     let old = (LAST_MODIFIED, "Tue, 06 Nov 1984 08:49:37 GMT");
     for (status, fields, expected) in [
         (200, vec![], Ok(seconds(9))),
+        (200, vec![(http::header::AGE, "30")], Ok(seconds(9))),
         (200, vec![old], Ok(seconds(9))),
         (200, vec![(CACHE_CONTROL, "public")], Ok(seconds(9))),
         (200, vec![(CACHE_CONTROL, "max-age=5")], Ok(seconds(5))),
