@@ -203,6 +203,12 @@ impl Cache {
         })
     }
 
+    /// Takes a response out of the store: its validation brought another one that may not be stored (RFC 9111 4.3.3), so
+    /// the old one must not come back as a stale answer.
+    pub fn forget(&self, fetch: &Fetch, selected: &Selected) {
+        self.store.discard(fetch.key, selected.response());
+    }
+
     /// A write begins: see [`Fence`]. `url` is what a GET of the same target would be purged by.
     pub fn fence(&self, url: &str, tags: &[String]) -> Fence {
         self.registry.fence(url, tags)

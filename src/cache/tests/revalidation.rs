@@ -133,3 +133,13 @@ async fn a_head_brings_news_of_the_stored_get() {
         assert_eq!(bench.outcome(&get(&[])), outcome, "{fields:?}");
     }
 }
+
+/// RFC 9111 4.3.3.
+#[tokio::test(start_paused = true)]
+async fn what_a_validation_has_replaced_is_forgotten() {
+    let (bench, selected) = stale(&[(ETAG, "\"a\"")]).await;
+    let fetch = bench.begin(&get(&[]));
+    bench.cache.forget(&fetch, &selected);
+    assert_eq!(bench.outcome(&get(&[])), "uri-miss");
+    assert_eq!(bench.cache.stats().entries, 0);
+}
