@@ -9,6 +9,8 @@
 
 mod body;
 pub mod control;
+mod fetch;
+mod freshen;
 pub mod freshness;
 pub mod key;
 mod lookup;
@@ -22,6 +24,7 @@ mod validation;
 pub mod vary;
 
 pub use body::StoredBody;
+pub use fetch::{Exchange, Fetch, Freshened, NotStored};
 pub use key::{CacheKey, KeyRules, NamePattern};
 pub use lookup::{Lookup, StaleUse};
 pub use policy::{CachePolicy, Mode};
@@ -34,15 +37,14 @@ pub use validation::{Precondition, evaluate_live as evaluate};
 pub use vary::{SelectingFields, Vary};
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HeaderMap};
-use http::{Method, StatusCode, request, response};
+use http::{Method, request, response};
 use tokio::time::Instant;
 
 use crate::clock::Clock;
-use crate::metrics::Counter;
+use crate::metrics::{Counter, Gauge};
 
 use body::Chunks;
 use control::RequestControl;
@@ -50,7 +52,7 @@ use lookup::RequestTraits;
 use storable::Terms;
 use store::{Found, Store, suiting};
 use stored::Draft;
-use tags::{Provenance, Registry};
+use tags::Registry;
 
 /// All that is stored, of all routes.
 #[derive(Debug)]
@@ -61,69 +63,10 @@ pub struct Cache {
     refused: Counter,
 }
 
-/// A fetch under way: what is known of it at its start.
-#[derive(Debug, Clone)]
-pub struct Fetch {
-    key: CacheKey,
-    provenance: Provenance,
-}
-
-impl Fetch {
-    /// Whether a purge or a write came after its start: its response is then for those who wait already, and for
-    /// nobody who comes later.
-    pub fn is_overtaken(&self) -> bool {
-        self.provenance.is_overtaken()
-    }
-
-    /// What it fetches.
-    pub fn key(&self) -> CacheKey {
-        self.key
-    }
-}
-
-/// When an exchange with the upstream took place, and for whom.
-#[derive(Debug, Clone, Copy)]
-pub struct Exchange<'a> {
-    /// The request, with the client's own fields.
-    pub request: &'a request::Parts,
-    /// Whether it carries credentials.
-    pub credentialed: bool,
-    /// When it was sent.
-    pub requested: Instant,
-    /// When the response's head arrived.
-    pub received: Instant,
-}
-
-/// Why a response that could be stored is not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NotStored {
-    /// A purge or a write came in between.
-    Overtaken,
-    /// It outgrew the largest object.
-    TooLarge,
-    /// Its length is not the one that it said.
-    Truncated,
-    /// There is no room: others still read what was evicted for it.
-    Full,
-    /// A 304 brought terms on which it may not be stored any longer.
-    Unstorable(Unstorable),
-}
-
-/// What a 304 has made of a stored response.
-#[derive(Debug, Clone)]
-pub struct Freshened {
-    /// The response with its new fields, good for this answer in any case.
-    pub selected: Selected,
-    /// What the new fields say.
-    pub facts: ResponseFacts,
-    /// Whether it is stored like that; otherwise it is no longer stored at all.
-    pub stored: Result<(), NotStored>,
-}
-
 /// What the whole cache holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stats {
-    /// Stored responses that can be found.
+    /// Stored responses; purged ones until they are swept out.
     pub entries: u64,
     /// Memory of all stored responses, in bytes; those counted that were evicted but are still being read.
     pub bytes: u64,
@@ -164,12 +107,10 @@ impl Cache {
             Err(reason) => Lookup::Forward(reason),
             Ok(response) => {
                 response.touch(now);
-                let decided = lookup::decide(&response, &control, response.current_age(now));
-                let selected = Selected::new(response, now);
-                decided.map_or_else(
-                    |use_| Lookup::Stale(selected.clone(), use_),
-                    |()| Lookup::Fresh(selected.clone()),
-                )
+                match lookup::decide(&response, &control, response.current_age(now)) {
+                    Ok(()) => Lookup::Fresh(Selected::new(response, now)),
+                    Err(stale) => Lookup::Stale(Selected::new(response, now), stale),
+                }
             }
         };
         match answer {
@@ -202,7 +143,7 @@ impl Cache {
         };
         let sequence = self.registry.sequence();
         let found = self.store.find(key, |response| {
-            response.selecting.matches(headers) && permitted(response) && response.is_valid(sequence)
+            response.is_valid(sequence).then(|| response.selecting.matches(headers) && permitted(response))
         });
         match found {
             Found::Variant(response) => Ok(response),
@@ -233,7 +174,7 @@ impl Cache {
     /// See [`NotStored`].
     pub fn store(
         &self,
-        fetch: Fetch,
+        fetch: &Fetch,
         plan: &Plan,
         request: &HeaderMap,
         response: &response::Parts,
@@ -257,61 +198,15 @@ impl Cache {
             request,
         };
         let bytes = body.len();
-        self.put(&fetch, plan, request, bytes, |gauge| {
+        self.put(fetch, plan, request, bytes, |gauge| {
             Arc::new(StoredResponse::new(draft(Arc::new(body.counted(gauge))), gauge))
         })
     }
 
-    /// Brings a stored response up to date by the 304 that its validation got (RFC 9111 4.3.4), or by the 200 that a
-    /// HEAD got (4.3.5).
-    ///
-    /// `None`: the answer is about some other response. After a 304 ask again without conditions; after a HEAD what
-    /// was stored is dropped.
-    pub fn freshen(
-        &self,
-        fetch: &Fetch,
-        policy: &CachePolicy,
-        selected: &Selected,
-        exchange: &Exchange<'_>,
-        news: &response::Parts,
-    ) -> Option<Freshened> {
-        let old = selected.response();
-        if !self.is_news(old, news) {
-            if news.status != StatusCode::NOT_MODIFIED {
-                self.store.discard(fetch.key, old);
-            }
-            return None;
-        }
-        let mut response = http::Response::new(()).into_parts().0;
-        response.status = old.status();
-        response.headers = validation::updated_fields(old, &news.headers);
-        let judgement = self.terms(policy, exchange, &Method::GET).judge(&response);
-        let once = Plan::for_one_answer(exchange.received, self.clock.wall(exchange.received));
-        let request = &exchange.request.headers;
-        let make = |plan: &Plan, gauge: &Arc<crate::metrics::Gauge>| {
-            let draft = Draft {
-                plan,
-                provenance: fetch.provenance.clone(),
-                status: old.status(),
-                headers: &response.headers,
-                body: Arc::clone(old.chunks()),
-                request,
-            };
-            Arc::new(StoredResponse::new(draft, gauge))
-        };
-        let stored = judgement
-            .verdict
-            .map_err(NotStored::Unstorable)
-            .and_then(|plan| self.put(fetch, &plan, request, 0, |gauge| make(&plan, gauge)));
-        let (response, stored) = match stored {
-            Ok(response) => (response, Ok(())),
-            Err(reason) => {
-                self.store.discard(fetch.key, old);
-                (make(&once, &Arc::default()), Err(reason))
-            }
-        };
-        let selected = Selected::new(response, exchange.received);
-        Some(Freshened { selected, facts: judgement.facts, stored })
+    /// Takes a response out of the store: its validation brought another one that may not be stored (RFC 9111 4.3.3), so
+    /// the old one must not come back as a stale answer.
+    pub fn forget(&self, fetch: &Fetch, selected: &Selected) {
+        self.store.discard(fetch.key, selected.response());
     }
 
     /// A write begins: see [`Fence`]. `url` is what a GET of the same target would be purged by.
@@ -351,6 +246,11 @@ impl Cache {
         self.store.sweep(self.registry.sequence())
     }
 
+    /// Lets go of what is too old for anything; to be called now and then, so that an idle store shrinks, too.
+    pub fn tidy(&self) {
+        self.store.tidy();
+    }
+
     /// Changes the bounds; a lower one is kept at once.
     pub fn set_limits(&self, limits: Limits) {
         self.store.set_limits(limits);
@@ -382,7 +282,7 @@ impl Cache {
         plan: &Plan,
         request: &HeaderMap,
         bytes: u64,
-        make: impl FnOnce(&Arc<crate::metrics::Gauge>) -> Arc<StoredResponse>,
+        make: impl FnOnce(&Arc<Gauge>) -> Arc<StoredResponse>,
     ) -> Result<Arc<StoredResponse>, NotStored> {
         if fetch.is_overtaken() {
             return Err(NotStored::Overtaken);
@@ -392,20 +292,6 @@ impl Cache {
             self.refused.inc();
             NotStored::Full
         })
-    }
-
-    fn is_news(&self, old: &StoredResponse, news: &response::Parts) -> bool {
-        let same_length = || {
-            let mut lengths = news.headers.get_all(CONTENT_LENGTH).iter();
-            lengths.all(|length| old.field(&CONTENT_LENGTH).any(|stored| stored == length))
-        };
-        match news.status {
-            StatusCode::NOT_MODIFIED => validation::is_about(old, &news.headers),
-            StatusCode::OK => {
-                old.has_validator() && same_length() && validation::is_about(old, &news.headers)
-            }
-            _ => false,
-        }
     }
 
     fn terms<'a>(&self, policy: &'a CachePolicy, exchange: &Exchange<'a>, method: &'a Method) -> Terms<'a> {
@@ -418,24 +304,6 @@ impl Cache {
             received: exchange.received,
             received_wall: self.clock.wall(exchange.received),
             max_object: self.store.limits().max_object,
-        }
-    }
-}
-
-impl Plan {
-    /// Terms for a response that answers one request and is never stored.
-    fn for_one_answer(received: Instant, received_wall: std::time::SystemTime) -> Self {
-        Self {
-            lifetime: Duration::ZERO,
-            initial_age: Duration::ZERO,
-            received,
-            received_wall,
-            stale: storable::StaleRules::default(),
-            permission: storable::Permission::Anonymous,
-            forced: false,
-            selecting: Vec::new(),
-            without: Vec::new(),
-            max_object: 0,
         }
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use http::header::{
     AUTHORIZATION, CONTENT_LENGTH, COOKIE, ETAG, HeaderMap, HeaderName, LAST_MODIFIED, SET_COOKIE,
+    TRANSFER_ENCODING,
 };
 use http::{Method, StatusCode, request, response};
 use tokio::time::Instant;
@@ -64,6 +65,8 @@ pub enum Unstorable {
     Off,
     /// Only the answer to a GET is stored.
     Method,
+    /// The request had a body, on which the response may depend.
+    RequestBody,
     /// An interim, partial or not-modified answer, or one that is not understood.
     Status,
     /// The response says `no-store`.
@@ -90,6 +93,7 @@ impl Unstorable {
         match self {
             Self::Off => "off",
             Self::Method => "method",
+            Self::RequestBody => "request-body",
             Self::Status => "status",
             Self::NoStore => "no-store",
             Self::RequestNoStore => "request-no-store",
@@ -112,7 +116,7 @@ pub struct Plan {
     pub(super) received_wall: SystemTime,
     pub(super) stale: StaleRules,
     pub(super) permission: Permission,
-    /// Stored by the operator's word; not to be found in `standard` mode, should the mode change.
+    /// Stored under `force`; not to be found in `standard` mode, should the mode change.
     pub(super) forced: bool,
     pub(super) selecting: Vec<HeaderName>,
     /// Fields that `private` or `no-cache` lists.
@@ -222,6 +226,7 @@ impl Terms<'_> {
         match () {
             () if self.policy.mode == Mode::Off => Err(Unstorable::Off),
             () if *self.method != Method::GET => Err(Unstorable::Method),
+            () if has_body(&self.request.headers) => Err(Unstorable::RequestBody),
             () if !is_whole_and_final(response.status) => Err(Unstorable::Status),
             () if facts.sets_cookie => Err(Unstorable::SetCookie),
             () if facts.control.private.is_whole() => Err(Unstorable::Private),
@@ -270,13 +275,14 @@ impl Terms<'_> {
         if self.policy.mode == Mode::Standard && RequestControl::of(&self.request.headers).no_store {
             return Err(Unstorable::RequestNoStore);
         }
+        // Under `force` every identity has a place of its own.
         let own_key = self.policy.mode == Mode::Force;
         if self.credentialed && !own_key && !permission.extends_to(&self.request.headers) {
             return Err(Unstorable::Credentials);
         }
-        let lifetime = self.standard_lifetime(facts, response);
         let plan = self.plan(facts, response, self.stale_rules(control));
-        let plan = Plan { lifetime: lifetime.unwrap_or_default(), ..plan };
+        let lifetime = self.standard_lifetime(facts, response, plan.initial_age);
+        let plan = Plan { lifetime: lifetime.unwrap_or_default(), forced: own_key, ..plan };
         if is_useful(&plan, &response.headers) { Ok(plan) } else { Err(Unstorable::NoFreshness) }
     }
 
@@ -302,18 +308,21 @@ impl Terms<'_> {
     }
 
     /// Explicit, else the route's, else a guess (RFC 9111 4.2.1, 4.2.2). None for an unqualified `no-cache`.
-    fn standard_lifetime(&self, facts: &ResponseFacts, response: &response::Parts) -> Option<Duration> {
+    fn standard_lifetime(
+        &self,
+        facts: &ResponseFacts,
+        response: &response::Parts,
+        initial_age: Duration,
+    ) -> Option<Duration> {
         let (status, headers, control) = (response.status, &response.headers, &facts.control);
         if control.no_cache.is_whole() {
             return None;
         }
-        let route = self.policy.ttl.filter(|_| {
-            self.policy.mode == Mode::Standard
-                && freshness::is_heuristically_cacheable(status)
-                && status.as_u16() < 400
-        });
+        let defaults = self.policy.mode == Mode::Standard && status.as_u16() < 400;
+        let route = self.policy.ttl.filter(|_| defaults && freshness::is_heuristically_cacheable(status));
         freshness::explicit_lifetime(control, headers, self.received_wall)
-            .or(route)
+            // The operator's time runs from the arrival: a slow upstream must not use it up.
+            .or(route.map(|ttl| ttl.saturating_add(initial_age)))
             .or_else(|| freshness::heuristic_lifetime(status, control, headers, self.received_wall))
     }
 
@@ -338,6 +347,12 @@ impl Terms<'_> {
     fn max_object(&self) -> u64 {
         self.policy.max_object.unwrap_or(self.max_object).min(self.max_object)
     }
+}
+
+/// Whether a request says that it has a body (RFC 9112 6.3).
+pub(super) fn has_body(request: &HeaderMap) -> bool {
+    request.contains_key(TRANSFER_ENCODING)
+        || request.get_all(CONTENT_LENGTH).iter().any(|length| length != "0")
 }
 
 /// RFC 9111 3 allows every final status; partial ones are not stored, and 304 is only news about something stored.

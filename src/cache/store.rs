@@ -80,14 +80,19 @@ impl Store {
         }
     }
 
-    pub(super) fn find(&self, key: CacheKey, suits: impl Fn(&StoredResponse) -> bool) -> Found {
+    /// `suits` says of a variant whether it may be used; `None` of one that is no more than memory to be freed.
+    pub(super) fn find(&self, key: CacheKey, suits: impl Fn(&StoredResponse) -> Option<bool>) -> Found {
         let Some(resource) = self.entries.load().get(&key) else { return Found::Nothing };
         let variants = resource.variants.load();
-        match variants.iter().find(|variant| suits(variant)) {
-            Some(variant) => Found::Variant(Arc::clone(variant)),
-            None if variants.is_empty() => Found::Nothing,
-            None => Found::NoVariant,
+        let mut found = Found::Nothing;
+        for variant in variants.iter() {
+            match suits(variant) {
+                Some(true) => return Found::Variant(Arc::clone(variant)),
+                Some(false) => found = Found::NoVariant,
+                None => {}
+            }
         }
+        found
     }
 
     /// Stores what `make` makes (it gets the account on which to put it), if there is room for `bytes` more. It takes
@@ -143,6 +148,10 @@ impl Store {
         self.evictions.purged.add(swept);
         entries.run_pending_tasks();
         swept
+    }
+
+    pub(super) fn tidy(&self) {
+        self.entries.load_full().run_pending_tasks();
     }
 
     /// Changes the bounds. moka cannot change its own: what is stored moves over to another one.
@@ -218,16 +227,16 @@ impl Resource {
         now: Instant,
         same: impl Fn(&StoredResponse) -> bool,
     ) -> u64 {
-        let mut dropped = 0;
-        self.variants.rcu(|old| {
+        let mut crowded_out = 0;
+        self.change(|old| {
             let mut variants = vec![Arc::clone(response)];
             variants.extend(old.iter().filter(|variant| !same(variant)).cloned());
-            dropped = 0;
+            crowded_out = 0;
             if variants.len() > MAX_VARIANTS {
                 let others = variants.iter().enumerate().skip(1);
                 if let Some((oldest, _)) = others.min_by_key(|(_, variant)| variant.last_used()) {
                     variants.remove(oldest);
-                    dropped = 1;
+                    crowded_out = 1;
                 }
             }
             variants
@@ -235,21 +244,33 @@ impl Resource {
         let until = self.variants.load().iter().map(|variant| variant.keep_until()).max();
         let keep_for = until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
         self.keep_for.store(keep_for.as_secs() + 1, Ordering::Relaxed);
-        dropped
+        crowded_out
     }
 
     /// Keeps what is wanted; returns how many have gone and how many are left.
     fn retain(&self, wanted: impl Fn(&Arc<StoredResponse>) -> bool) -> (u64, usize) {
-        let (mut gone, mut left) = (0, 0);
-        if self.variants.load().iter().all(&wanted) {
-            return (0, self.variants.load().len());
+        let variants = self.variants.load();
+        if variants.iter().all(&wanted) {
+            return (0, variants.len());
         }
-        self.variants.rcu(|old| {
+        let mut left = 0;
+        let gone = self.change(|old| {
             let variants: Vec<_> = old.iter().filter(|variant| wanted(variant)).cloned().collect();
-            (gone, left) = ((old.len() - variants.len()) as u64, variants.len());
+            left = variants.len();
             variants
         });
         (gone, left)
+    }
+
+    /// Puts other variants in the place of the present ones; returns how many of these have left the store.
+    fn change(&self, mut make: impl FnMut(&[Arc<StoredResponse>]) -> Vec<Arc<StoredResponse>>) -> u64 {
+        let mut kept = Vec::new();
+        let old = self.variants.rcu(|old| {
+            kept = make(old);
+            kept.clone()
+        });
+        let gone = old.iter().filter(|old| !kept.iter().any(|kept| Arc::ptr_eq(kept, old)));
+        gone.inspect(|response| response.leave()).count() as u64
     }
 
     fn weight(&self) -> u32 {

@@ -95,7 +95,7 @@ impl StoredResponse {
         let selecting = SelectingFields::of(&plan.selecting, request);
         let head =
             fields.iter().map(|field| field.name.as_str().len() + field.value.len() + 72).sum::<usize>();
-        let head = (head + selecting.weight() + OVERHEAD) as u64;
+        let head = (head + selecting.weight() + provenance.weight() + OVERHEAD) as u64;
         let validators = Validators {
             etag: headers.get(ETAG).map(unpinned),
             last_modified: headers.get(LAST_MODIFIED).map(unpinned),
@@ -170,6 +170,11 @@ impl StoredResponse {
 
     pub(super) fn chunks(&self) -> &Arc<Chunks> {
         &self.body
+    }
+
+    /// It can no longer be found, though somebody may still read it.
+    pub(super) fn leave(&self) {
+        self.membership.leave();
     }
 
     pub(super) fn is_valid(&self, sequence: &Sequence) -> bool {

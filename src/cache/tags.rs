@@ -14,7 +14,7 @@ mod template;
 pub use registry::Registry;
 pub use template::{TagError, TagTemplate};
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
@@ -126,17 +126,23 @@ impl Provenance {
             .any(|cell| !cell.spares(self.started) || self.started < cell.fenced.load(Ordering::Acquire))
     }
 
+    /// About how many bytes of memory the names take; a long URL counts, too.
+    pub fn weight(&self) -> usize {
+        self.cells.iter().map(|cell| cell.name.len() + 8).sum()
+    }
+
     /// Whether no purge came after the start.
     pub fn is_valid(&self) -> bool {
         self.cells.iter().all(|cell| cell.spares(self.started))
     }
 }
 
-/// A stored response's place in the figures of its names; taken back on drop, unless a purge has done so.
+/// A stored response's place in the figures of its names, until it leaves the store or a purge takes it out.
 #[derive(Debug)]
 pub struct Membership {
     provenance: Provenance,
     bytes: u64,
+    has_left: AtomicBool,
     /// How many purges there had been when all cells were last looked at.
     seen: AtomicU64,
 }
@@ -152,7 +158,7 @@ impl Membership {
                 live.bytes += bytes;
             }
         }
-        Self { provenance, bytes, seen: AtomicU64::new(0) }
+        Self { provenance, bytes, has_left: AtomicBool::new(false), seen: AtomicU64::new(0) }
     }
 
     /// Whether no purge has reached the response; two loads in the usual case.
@@ -170,8 +176,12 @@ impl Membership {
     }
 }
 
-impl Drop for Membership {
-    fn drop(&mut self) {
+impl Membership {
+    /// The response cannot be found any more.
+    pub fn leave(&self) {
+        if self.has_left.swap(true, Ordering::AcqRel) {
+            return;
+        }
         for cell in &*self.provenance.cells {
             let mut live = cell.live.lock();
             if cell.spares(self.provenance.started) {
@@ -179,6 +189,12 @@ impl Drop for Membership {
                 live.bytes -= self.bytes;
             }
         }
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 
@@ -250,7 +266,7 @@ mod tests {
         for purge in purges {
             let registry = Registry::new();
             let stored = Membership::new(fetch(&registry, &["tag"]), 1);
-            let other = Membership::new(registry.begin("other", "other/place", &[]), 1);
+            let other = Membership::new(registry.begin("other", "other/place", &[""; 0]), 1);
             let all = registry.purge_route("nobody's") + purge(&registry);
             assert!(all >= 1 && !stored.is_valid(&registry.sequence));
             assert_eq!(other.is_valid(&registry.sequence), all == 1);
@@ -262,7 +278,7 @@ mod tests {
         let registry = Registry::new();
         let stored: Vec<_> = ["a/x", "b/x", "a/x?y", "a/xy", "a/b/x"]
             .into_iter()
-            .map(|url| Membership::new(registry.begin("route", url, &[]), 1))
+            .map(|url| Membership::new(registry.begin("route", url, &[""; 0]), 1))
             .collect();
         assert_eq!(registry.purge_path("/x"), 2);
         let left: Vec<_> = stored.iter().map(|stored| stored.is_valid(&registry.sequence)).collect();

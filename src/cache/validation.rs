@@ -1,7 +1,7 @@
 //! Conditions: the client's against a stored response, and ours against the upstream's 304 (RFC 9111 4.3).
 
 use http::header::{
-    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap, HeaderValue, IF_MODIFIED_SINCE,
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, HeaderMap, HeaderValue, IF_MODIFIED_SINCE,
     IF_NONE_MATCH, LAST_MODIFIED,
 };
 
@@ -48,7 +48,7 @@ fn is_modified_since(since: &HeaderValue, stored: &Validators) -> bool {
         return false;
     }
     let since = since.to_str().ok().and_then(|text| httpdate::parse_http_date(text.trim()).ok());
-    !since.zip(stored.changed).is_some_and(|(since, changed)| changed <= since)
+    since.zip(stored.changed).is_none_or(|(since, changed)| changed > since)
 }
 
 /// Whether a list names the stored tag, by weak comparison (RFC 9110 8.8.3.2), or is `*`.
@@ -102,6 +102,8 @@ pub(super) fn is_about(stored: &StoredResponse, news: &HeaderMap) -> bool {
 /// the stored bytes themselves.
 pub(super) fn updated_fields(stored: &StoredResponse, news: &HeaderMap) -> HeaderMap {
     let mut fields = stored.headers();
+    // News without a date are as of their arrival (RFC 9110 6.6.1), not as of the stored response's date.
+    fields.remove(DATE);
     let describes_bytes = |name: &_| [CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_RANGE].contains(name);
     // Set-Cookie and Age are kept by nobody, but the judgement of the whole must see them.
     let taken = |name: &_| {
