@@ -21,6 +21,9 @@ use crate::metrics::{Counter, Histogram};
 /// The least that a client is told to wait.
 const SHORTEST_RETRY: Duration = Duration::from_secs(1);
 
+/// No queue makes anybody wait longer; keeps a deadline within what the clock can express.
+const LONGEST_WAIT: Duration = Duration::from_hours(24 * 366);
+
 /// A pool of permits.
 #[derive(Debug)]
 pub struct Pool {
@@ -144,7 +147,7 @@ impl Pool {
         let (grant, granted) = oneshot::channel();
         let id = state.queue.push(asking, now, grant);
         let place = Place { pool: Arc::clone(self), id, since: now };
-        Entry::Waiting { place, granted, deadline: now + queue.timeout }
+        Entry::Waiting { place, granted, deadline: now + queue.timeout.min(LONGEST_WAIT) }
     }
 
     /// Gives what is free to those whose turn it is, after `returned` came back.
