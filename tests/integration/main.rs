@@ -9,16 +9,23 @@
     reason = "a test fails by panicking, and real sockets run in real time"
 )]
 
-mod harness;
-mod harness_itself;
-
+mod admin;
+mod cache;
+mod cli;
+mod collapse;
 mod forwarding;
 mod framing;
 mod h2c;
+mod harness;
+mod harness_itself;
 mod in_flight;
 mod limits;
 mod memory;
 mod rate_limits;
+mod real_backend;
+mod reload;
+mod shutdown;
 mod sse;
 mod targets;
+mod upstream;
 mod websocket;
