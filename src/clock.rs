@@ -4,6 +4,8 @@
 //! tokio's (which a paused runtime stands still); wall time is the wall time of the start plus what has passed since,
 //! so that a jump of the system's clock cannot make a limit forget or a stored response rejuvenate.
 
+pub mod deadline;
+
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
@@ -23,7 +25,7 @@ impl Clock {
     }
 
     /// The monotonic now.
-    #[expect(clippy::disallowed_methods, clippy::unused_self, reason = "the one place where time is read")]
+    #[expect(clippy::disallowed_methods, reason = "the one place where time is read")]
     pub fn now(&self) -> Instant {
         Instant::now()
     }

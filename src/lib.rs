@@ -2,5 +2,24 @@
 //!
 //! The modules, in the order in which a request meets them; `proxy` is the file to read first.
 
+pub mod cli;
+
+pub mod server;
+
+pub mod policy;
+
+pub mod router;
+
+pub mod client;
+
+pub mod collapse;
+pub mod upstream;
+
+pub mod config;
+
+pub mod logging;
+pub mod metrics;
+
 pub mod clock;
 pub mod digest;
+pub mod http;

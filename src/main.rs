@@ -1,3 +1,7 @@
 //! The `forebay` command: parses the command line, runs, and chooses the exit status.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    forebay::cli::main()
+}

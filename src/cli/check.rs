@@ -1,0 +1,30 @@
+//! `forebay check`: every problem of a configuration at once, or what is in force.
+
+use std::process::ExitCode;
+
+use super::{CheckArgs, load, print, refuse};
+use crate::config;
+use crate::policy::compile;
+
+/// Validates the configuration; with `--print` shows it with its defaults, else says that it is good.
+pub fn check(args: &CheckArgs) -> ExitCode {
+    let loaded = match load(args.config.config.as_deref()) {
+        Ok(loaded) => loaded,
+        Err(status) => return status,
+    };
+    if let Err(problems) = compile::plan(&loaded) {
+        return refuse(&problems);
+    }
+    if args.print {
+        return print(&config::effective(&loaded.config));
+    }
+    let config = &loaded.config;
+    print(&format!(
+        "{}: good; routes: {}, upstreams: {}, rate limits: {}, in-flight pools: {}\n",
+        loaded.source.name(),
+        config.routes.len(),
+        config.upstreams.len(),
+        config.rate_limits.len(),
+        config.in_flight.len(),
+    ))
+}

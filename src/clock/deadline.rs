@@ -1,0 +1,80 @@
+//! A deadline that may be moved to a later time for free.
+//!
+//! A timer in tokio's wheel costs a lock to set and another to cancel. Most deadlines of a proxy are moved on long
+//! before they pass: so this one leaves its timer where it is, looks at the real deadline when the timer fires, and only
+//! then sets it anew. Moving a deadline to an *earlier* time than the timer's sets the timer at once.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// A movable deadline; without one set, it never passes.
+#[derive(Debug, Default)]
+pub struct Deadline {
+    at: Option<Instant>,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Deadline {
+    /// Moves the deadline, or takes it away.
+    pub fn set(&mut self, at: Option<Instant>) {
+        self.at = at;
+    }
+
+    /// Whether there is one.
+    pub fn is_set(&self) -> bool {
+        self.at.is_some()
+    }
+
+    /// Ready once the deadline has passed.
+    pub fn poll_passed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(at) = self.at else { return Poll::Pending };
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
+        if timer.deadline() > at {
+            timer.as_mut().reset(at);
+        }
+        while timer.as_mut().poll(cx).is_ready() {
+            if timer.deadline() >= at {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(at);
+        }
+        Poll::Pending
+    }
+
+    /// Waits until the deadline has passed.
+    pub async fn passed(&mut self) {
+        std::future::poll_fn(|cx| self.poll_passed(cx)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::clock::Clock;
+
+    #[tokio::test(start_paused = true)]
+    async fn passes_at_the_last_time_that_was_set() {
+        let clock = Clock::start();
+        let start = clock.now();
+        for moves in [vec![5, 9], vec![9, 5], vec![1, 20, 3]] {
+            let begun = clock.now();
+            let mut deadline = Deadline::default();
+            for seconds in &moves {
+                deadline.set(Some(begun + Duration::from_secs(*seconds)));
+                let _ = futures_poll_once(&mut deadline).await;
+            }
+            deadline.passed().await;
+            assert_eq!((clock.now() - begun).as_secs(), *moves.last().unwrap(), "{moves:?}");
+        }
+        assert!(clock.now() > start);
+    }
+
+    async fn futures_poll_once(deadline: &mut Deadline) -> Poll<()> {
+        std::future::poll_fn(|cx| Poll::Ready(deadline.poll_passed(cx))).await
+    }
+}

@@ -1,0 +1,178 @@
+//! Collapse: many requests for the same thing become one fetch, and each of them streams its result.
+//!
+//! A [`Flight`] is one fetch for one key. It belongs to nobody: the fetch runs in a task of its own and holds the
+//! [`Producer`]; the request that began it and those that join hold a [`Seat`] each and are equals but for one thing:
+//! a result that must not be shared goes to the request that began the flight, and all others are sent on their own,
+//! at once and together.
+//!
+//! Promises: a participant that leaves harms no other; nobody sees a byte before the fetch has decided at the head that
+//! it may be shared; a fetch that fails or panics ends every body with an error, never early and silently; what is kept
+//! in memory is bounded by `retain` for each flight and by `budget` for all.
+
+mod flight;
+mod reader;
+
+use std::collections::HashMap;
+use std::fmt::Debug;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use moka::sync::Cache;
+use parking_lot::Mutex;
+
+pub use flight::{Abandoned, Flight, Outcome, Producer, Seat};
+pub use reader::{Broken, Reader};
+
+/// How long a key whose answer could not be shared is not collapsed again.
+const REMEMBERED: Duration = Duration::from_secs(120);
+/// How many such keys are remembered.
+const MAX_REMEMBERED: u64 = 100_000;
+/// The most that may join one flight.
+const MAX_SEATS: usize = 100_000;
+const SHARDS: usize = 64;
+
+/// What two requests must have in common to share a fetch; a keyed digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FlightKey(pub u128);
+
+/// What flights carry.
+pub trait Cargo {
+    /// What is known of a fetch when it begins, and decides who may join it.
+    type Mark: Debug;
+    /// A head that may be shared.
+    type Head: Debug;
+    /// A response that may not.
+    type Response: Debug;
+    /// Why there is none.
+    type Error: Debug + Clone;
+}
+
+/// The flights under way.
+#[derive(Debug)]
+pub struct Flights<C: Cargo> {
+    shards: Box<[Shard<C>]>,
+    unshareable: Cache<u128, ()>,
+    retained: Arc<AtomicU64>,
+    budget: Arc<AtomicU64>,
+}
+
+type Shard<C> = Mutex<HashMap<u128, Arc<Flight<C>>, BuildHasherDefault<Digested>>>;
+
+/// What became of a request that wants to share a fetch.
+#[derive(Debug)]
+pub enum Joined<C: Cargo> {
+    /// Nobody was fetching: the caller runs the fetch with the producer.
+    Leader(Producer<C>, Seat<C>),
+    /// Somebody was.
+    Follower(Seat<C>),
+    /// Lately an answer for this key could not be shared: fetch alone.
+    Alone,
+    /// More have joined than may.
+    Full,
+}
+
+impl<C: Cargo> Flights<C> {
+    /// No flights; together they may keep `budget` bytes of bodies for those who join late.
+    pub fn new(budget: u64) -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            unshareable: Cache::builder().max_capacity(MAX_REMEMBERED).time_to_live(REMEMBERED).build(),
+            retained: Arc::default(),
+            budget: Arc::new(AtomicU64::new(budget)),
+        }
+    }
+
+    /// Joins the flight for `key` where there is one whose mark `may_join` accepts, else begins one with a mark of its
+    /// own; an older flight goes on for those who are in it.
+    pub fn join(
+        &self,
+        key: FlightKey,
+        may_join: impl FnOnce(&C::Mark) -> bool,
+        mark: impl FnOnce() -> C::Mark,
+    ) -> Joined<C> {
+        if self.unshareable.contains_key(&key.0) {
+            return Joined::Alone;
+        }
+        let mut shard = self.shard(key).lock();
+        if let Some(flight) = shard.get(&key.0)
+            && may_join(flight.mark())
+        {
+            match flight.take_seat(MAX_SEATS) {
+                Some(Some(seat)) => return Joined::Follower(seat),
+                Some(None) => return Joined::Full,
+                None => {}
+            }
+        }
+        let flight = self.begin(mark());
+        let (producer, seat) = Flight::board(&flight);
+        shard.insert(key.0, flight);
+        Joined::Leader(producer, seat)
+    }
+
+    /// Begins a flight that nobody can join: a fetch that is worth storing but not collapsed.
+    pub fn solo(&self, mark: C::Mark) -> (Producer<C>, Seat<C>) {
+        Flight::board(&self.begin(mark))
+    }
+
+    fn begin(&self, mark: C::Mark) -> Arc<Flight<C>> {
+        Arc::new(Flight::new(mark, Arc::clone(&self.retained), Arc::clone(&self.budget)))
+    }
+
+    /// Whether somebody is fetching this.
+    pub fn is_under_way(&self, key: FlightKey) -> bool {
+        self.shard(key).lock().contains_key(&key.0)
+    }
+
+    /// The flight is over: later requests begin a new one.
+    pub fn land(&self, key: FlightKey, producer: &Producer<C>) {
+        let mut shard = self.shard(key).lock();
+        if shard.get(&key.0).is_some_and(|flight| producer.is_of(flight)) {
+            shard.remove(&key.0);
+        }
+    }
+
+    /// An answer for this key could not be shared: for a while nobody waits behind another for it.
+    pub fn remember_unshareable(&self, key: FlightKey) {
+        self.unshareable.insert(key.0, ());
+    }
+
+    /// How many flights are under way.
+    pub fn count(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().len()).sum()
+    }
+
+    /// Changes what all flights together may keep.
+    pub fn set_budget(&self, bytes: u64) {
+        self.budget.store(bytes, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    #[expect(
+        clippy::indexing_slicing,
+        clippy::cast_possible_truncation,
+        reason = "taken modulo the number of shards"
+    )]
+    fn shard(&self, key: FlightKey) -> &Shard<C> {
+        &self.shards[(key.0 >> 64) as usize % SHARDS]
+    }
+}
+
+/// Keys are keyed digests already: hashing them again would only cost time.
+#[derive(Debug, Default)]
+struct Digested(u64);
+
+impl Hasher for Digested {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = bytes.iter().fold(self.0, |sum, byte| sum.rotate_left(8) ^ u64::from(*byte));
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "any 64 bits of a digest do")]
+    fn write_u128(&mut self, digest: u128) {
+        self.0 = digest as u64;
+    }
+}

@@ -1,0 +1,126 @@
+//! `[listener]`: where clients come in.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use toml::Spanned;
+
+use super::one_or_many::OneOrMany;
+use super::values::{ByteSize, Period};
+
+/// Where clients come in, and what they may cost before their request is known.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Listener {
+    /// Where to listen: `IP:PORT`, `unix:/path`, or a list of them.
+    pub address: OneOrMany<Address>,
+    /// Whose X-Forwarded-For and Forwarded are believed: addresses or networks, such as `10.0.0.0/8`. By default
+    /// nobody's.
+    #[schemars(with = "Vec<String>")]
+    pub trusted_proxies: Vec<Spanned<String>>,
+    /// Connections at the same time; more wait in the backlog.
+    #[serde(deserialize_with = "super::ranges::at_least_one")]
+    #[schemars(range(min = 1))]
+    pub max_connections: usize,
+    /// The whole head of a request must be in by then (duration).
+    #[serde(deserialize_with = "super::ranges::some_time")]
+    pub header_timeout: Period,
+    /// How long a connection may wait for its next request (duration).
+    #[serde(deserialize_with = "super::ranges::some_time")]
+    pub idle_timeout: Period,
+    /// The largest request head (size); 431 beyond.
+    pub max_header_bytes: ByteSize,
+    /// The largest request body (size); 413 beyond.
+    pub max_body_bytes: ByteSize,
+    /// What requests in flight get to finish after SIGTERM (duration).
+    pub drain_timeout: Period,
+    /// Worker threads; 0: one per core.
+    pub workers: usize,
+}
+
+impl Default for Listener {
+    fn default() -> Self {
+        Self {
+            address: OneOrMany::one(Address::Tcp(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8080)))),
+            trusted_proxies: Vec::new(),
+            max_connections: 10_000,
+            header_timeout: Period::secs(10),
+            idle_timeout: Period::secs(75),
+            max_header_bytes: ByteSize(32 << 10),
+            max_body_bytes: ByteSize(100 << 20),
+            drain_timeout: Period::secs(30),
+            workers: 0,
+        }
+    }
+}
+
+/// An address to listen on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    /// An IP address and a port.
+    Tcp(SocketAddr),
+    /// The path of a Unix socket.
+    Unix(PathBuf),
+}
+
+impl FromStr for Address {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            return if path.starts_with('/') {
+                Ok(Self::Unix(path.into()))
+            } else {
+                Err(format!("`{text}` needs an absolute path: unix:/run/forebay.sock"))
+            };
+        }
+        socket_address(text).map(Self::Tcp)
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// An `IP:PORT` to listen on; `localhost` is 127.0.0.1. Names are not looked up: what a name means may change, what
+/// is exposed should not.
+pub(super) fn socket_address(text: &str) -> Result<SocketAddr, String> {
+    let numeric = match text.strip_prefix("localhost:") {
+        Some(port) => format!("127.0.0.1:{port}"),
+        None => text.into(),
+    };
+    numeric.parse().map_err(|_| {
+        format!(
+            "`{text}` is not an address to listen on: write IP:PORT, such as 127.0.0.1:8080 or [::1]:8080"
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_numeric_localhost_or_a_unix_socket() {
+        for (text, shown) in [
+            ("0.0.0.0:8080", "0.0.0.0:8080"),
+            ("[::]:80", "[::]:80"),
+            ("localhost:1", "127.0.0.1:1"),
+            ("unix:/run/f.sock", "unix:/run/f.sock"),
+        ] {
+            assert_eq!(text.parse::<Address>().map(|address| address.to_string()), Ok(shown.into()));
+        }
+        for text in ["", ":8080", "8080", "example.org:80", "0.0.0.0", "0.0.0.0:99999", "unix:run"] {
+            assert!(text.parse::<Address>().is_err(), "{text}");
+        }
+    }
+}

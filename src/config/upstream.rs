@@ -1,0 +1,90 @@
+//! `[upstreams.NAME]`: a backend, on one server or several.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use toml::Spanned;
+
+use super::values::Period;
+
+/// A backend, on one server or several, and how it is reached.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Upstream {
+    /// The servers, `http://HOST:PORT`; at least one. The only key of an upstream without a default.
+    #[schemars(with = "Vec<String>")]
+    pub servers: Vec<Spanned<String>>,
+    /// How a server is chosen.
+    pub balance: Balance,
+    /// Connections to one server; 0: no cap.
+    pub max_connections: usize,
+    /// How long to wait for one of them (duration); 503 then.
+    #[serde(deserialize_with = "super::ranges::some_time")]
+    pub acquire_timeout: Period,
+    /// How long connecting may take (duration).
+    #[serde(deserialize_with = "super::ranges::some_time")]
+    pub connect_timeout: Period,
+    /// From the request sent to the head of the response (duration); 504 then.
+    #[serde(deserialize_with = "super::ranges::some_time")]
+    pub first_byte_timeout: Period,
+    /// Between two pieces of the response body (duration).
+    #[serde(deserialize_with = "super::ranges::some_time")]
+    pub body_timeout: Period,
+    /// How long an idle connection is kept (duration). Stay below the backend's own keep-alive (uvicorn: 5 s).
+    pub idle_timeout: Period,
+    /// The age at which a connection is replaced (duration).
+    #[serde(deserialize_with = "super::ranges::some_time")]
+    pub max_age: Period,
+    /// Retries of an idempotent request that got no byte back; never of a POST.
+    #[serde(deserialize_with = "super::ranges::retries")]
+    #[schemars(range(max = 10))]
+    pub retries: u32,
+    /// Retries as a share of requests, 0 to 1.
+    #[serde(deserialize_with = "super::ranges::share")]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub retry_budget: f64,
+    /// Which Host the backend sees.
+    pub host: Host,
+}
+
+impl Default for Upstream {
+    fn default() -> Self {
+        Self {
+            servers: Vec::new(),
+            balance: Balance::LeastRequest,
+            max_connections: 100,
+            acquire_timeout: Period::secs(30),
+            connect_timeout: Period::secs(2),
+            first_byte_timeout: Period::secs(60),
+            body_timeout: Period::secs(30),
+            idle_timeout: Period::secs(4),
+            max_age: Period::secs(3600),
+            retries: 1,
+            retry_budget: 0.1,
+            host: Host::Preserve,
+        }
+    }
+}
+
+/// How a server is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum Balance {
+    /// The one with the fewest requests under way; equal ones take turns.
+    LeastRequest,
+    /// In turn.
+    RoundRobin,
+    /// The less busy of two drawn at random.
+    Random,
+}
+
+/// Which Host the backend sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum Host {
+    /// The one the client asked for.
+    Preserve,
+    /// The server's own.
+    Upstream,
+}

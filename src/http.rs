@@ -1,0 +1,5 @@
+//! Protocol helpers that know nothing of forebay: fields, targets, bodies.
+
+pub mod body;
+pub mod fields;
+pub mod target;

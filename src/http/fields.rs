@@ -1,0 +1,171 @@
+//! Header fields as a proxy must treat them: which end at this hop, and which may not be taken away.
+//!
+//! Promises: after [`remove_hop_by_hop`] nothing that concerned one connection only is left in the map, and no peer has
+//! used `Connection` to strip a field that others rely on.
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+/// Fields that end at this hop whatever `Connection` says (RFC 9110 section 7.6.1).
+const HOP_BY_HOP: [HeaderName; 6] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::TE,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+/// Removes the hop-by-hop fields, and those that `Connection` names, from a head that came in.
+pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    let mut present = 0_u8;
+    for name in headers.keys() {
+        present |= bit(name);
+    }
+    if present == 0 {
+        return;
+    }
+    if present & bit(&header::CONNECTION) != 0 {
+        remove_named_by_connection(headers);
+    }
+    for name in &HOP_BY_HOP {
+        if present & bit(name) != 0 {
+            headers.remove(name);
+        }
+    }
+}
+
+/// A bit for each hop-by-hop field, none for all others.
+fn bit(name: &HeaderName) -> u8 {
+    // The length first: it rules out nearly every field of a usual message for the price of one comparison.
+    match name.as_str().len() {
+        2 if *name == header::TE => 1,
+        7 if *name == header::UPGRADE => 2,
+        10 if *name == header::CONNECTION => 4,
+        10 if name.as_str() == "keep-alive" => 8,
+        16 if name.as_str() == "proxy-connection" => 16,
+        17 if *name == header::TRANSFER_ENCODING => 32,
+        _ => 0,
+    }
+}
+
+fn remove_named_by_connection(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .flat_map(tokens)
+        .filter_map(|token| HeaderName::from_bytes(token).ok())
+        .filter(|name| !is_end_to_end_for_sure(name))
+        .collect();
+    for name in named {
+        headers.remove(name);
+    }
+}
+
+/// Fields that identify, frame or authorise: `Connection: Authorization` must not make a request anonymous on its way.
+fn is_end_to_end_for_sure(name: &HeaderName) -> bool {
+    const KEPT: [HeaderName; 8] = [
+        header::HOST,
+        header::AUTHORIZATION,
+        header::COOKIE,
+        header::SET_COOKIE,
+        header::CONTENT_LENGTH,
+        header::CONTENT_TYPE,
+        header::CACHE_CONTROL,
+        header::FORWARDED,
+    ];
+    KEPT.contains(name) || name.as_str().starts_with("x-forwarded-") || name.as_str() == "x-api-key"
+}
+
+/// Removes from trailers what must not come after the body: framing, routing, identity and control fields
+/// (RFC 9110 section 6.5.1), which a careless receiver would merge into the head.
+pub fn clean_trailers(trailers: &mut HeaderMap) {
+    remove_hop_by_hop(trailers);
+    let forbidden: Vec<HeaderName> = trailers
+        .keys()
+        .filter(|name| {
+            is_end_to_end_for_sure(name)
+                || matches!(name.as_str(), "trailer" | "vary" | "age" | "expires" | "via")
+        })
+        .cloned()
+        .collect();
+    for name in forbidden {
+        trailers.remove(name);
+    }
+}
+
+/// The non-empty members of a comma-separated list, trimmed of optional white space.
+pub fn tokens(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+    value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|token| !token.is_empty())
+}
+
+/// Whether a list-valued field has a member, compared without case.
+pub fn has_token(headers: &HeaderMap, name: &HeaderName, member: &str) -> bool {
+    headers
+        .get_all(name)
+        .iter()
+        .any(|value| tokens(value).any(|token| token.eq_ignore_ascii_case(member.as_bytes())))
+}
+
+/// The declared length of a body; `None` where there is none or it is not a plain number.
+pub fn content_length(headers: &HeaderMap) -> Option<u64> {
+    let text = headers.get(header::CONTENT_LENGTH)?.to_str().ok()?;
+    if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(lines: &[(&str, &str)]) -> HeaderMap {
+        lines
+            .iter()
+            .map(|(name, value)| {
+                (HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap())
+            })
+            .collect()
+    }
+
+    #[test]
+    fn standard_and_named_fields_end_here() {
+        let mut headers = map(&[
+            ("connection", "close, X-Secret ,x-other"),
+            ("keep-alive", "timeout=5"),
+            ("proxy-connection", "keep-alive"),
+            ("te", "trailers"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "websocket"),
+            ("x-secret", "1"),
+            ("x-other", "2"),
+            ("accept", "*/*"),
+        ]);
+        remove_hop_by_hop(&mut headers);
+        assert_eq!(headers, map(&[("accept", "*/*")]));
+    }
+
+    #[test]
+    fn connection_cannot_name_identity_or_framing_away() {
+        let kept = [
+            ("host", "a"),
+            ("authorization", "x"),
+            ("cookie", "a=b"),
+            ("x-forwarded-for", "1.2.3.4"),
+            ("content-length", "5"),
+        ];
+        let mut headers = map(&kept);
+        headers.append(
+            "connection",
+            "host, authorization, cookie, X-Forwarded-For, content-length".parse().unwrap(),
+        );
+        remove_hop_by_hop(&mut headers);
+        assert_eq!(headers, map(&kept));
+    }
+
+    #[test]
+    fn content_length_is_digits_only() {
+        for (text, length) in
+            [("12", Some(12)), ("+12", None), ("0x1", None), ("-1", None), ("1, 1", None), ("", None)]
+        {
+            assert_eq!(content_length(&map(&[("content-length", text)])), length, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! One spelling for every target: the canonical host and path that routing, limits, the cache key and the upstream share.
+//!
+//! Promises: after [`canonicalize`] the URI is in origin form, its path has unreserved characters decoded, other escapes
+//! in upper case, no dot segments and no empty segments; `Host` is present exactly once, in lower case, without the
+//! scheme's default port. What cannot be brought into that form is refused, so that no spelling walks round a rule.
+
+use std::borrow::Cow;
+
+use http::header::{self, HeaderValue};
+use http::request::Parts;
+use http::uri::{PathAndQuery, Uri};
+use thiserror::Error;
+
+/// Why a request's target or host cannot be used (400).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum BadTarget {
+    /// No `Host` field and no authority in the target (RFC 9112 section 3.2).
+    #[error("the request has no Host field")]
+    MissingHost,
+    /// More than one `Host` field, or one that contradicts `:authority`.
+    #[error("the request names more than one host")]
+    SeveralHosts,
+    /// A host that is no host: user information, spaces, a broken port.
+    #[error("the Host field is not a valid host")]
+    MalformedHost,
+    /// A `%` that is not followed by two hexadecimal digits.
+    #[error("the path has a broken percent-encoding")]
+    BrokenEscape,
+    /// `%00`, `%2F`, `%5C`, a backslash, or a dot segment in disguise: what backends read in different ways.
+    #[error("the path has a character that servers read in different ways")]
+    AmbiguousPath,
+}
+
+/// Brings a received head into its canonical form.
+///
+/// # Errors
+/// [`BadTarget`] where the target or the host has none; the head is then to be refused, not forwarded.
+pub fn canonicalize(parts: &mut Parts, default_port: u16) -> Result<(), BadTarget> {
+    canonicalize_host(parts, default_port)?;
+    let path = canonical_path(parts.uri.path())?;
+    if let Cow::Owned(path) = path {
+        let target = match parts.uri.query() {
+            Some(query) => format!("{path}?{query}"),
+            None => path,
+        };
+        parts.uri = Uri::try_from(target).map_err(|_| BadTarget::AmbiguousPath)?;
+    } else if parts.uri.authority().is_some() {
+        let target = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+        parts.uri = Uri::from(target);
+    }
+    Ok(())
+}
+
+/// The authority of an absolute target replaces `Host` (RFC 9112 section 3.2.2); for HTTP/2 they must agree.
+fn canonicalize_host(parts: &mut Parts, default_port: u16) -> Result<(), BadTarget> {
+    let mut lines = parts.headers.get_all(header::HOST).iter();
+    let (line, second) = (lines.next(), lines.next());
+    if second.is_some() {
+        return Err(BadTarget::SeveralHosts);
+    }
+    let line = match line {
+        Some(value) => Some(value.to_str().map_err(|_| BadTarget::MalformedHost)?),
+        None => None,
+    };
+    if let Some(authority) = parts.uri.authority() {
+        let host = canonical_host(authority.as_str(), default_port)?;
+        let contradicts = match line {
+            Some(line) => canonical_host(line, default_port)? != host,
+            None => false,
+        };
+        if contradicts && parts.version == http::Version::HTTP_2 {
+            return Err(BadTarget::SeveralHosts);
+        }
+        let value = HeaderValue::from_str(&host).map_err(|_| BadTarget::MalformedHost)?;
+        parts.headers.insert(header::HOST, value);
+        return Ok(());
+    }
+    let host = canonical_host(line.ok_or(BadTarget::MissingHost)?, default_port)?;
+    if let Cow::Owned(host) = host {
+        let value = HeaderValue::from_str(&host).map_err(|_| BadTarget::MalformedHost)?;
+        parts.headers.insert(header::HOST, value);
+    }
+    Ok(())
+}
+
+/// A host in lower case, without the default port; borrowed where it already is so.
+///
+/// # Errors
+/// [`BadTarget::MalformedHost`] for anything that is not `host[:port]` or `[v6][:port]`.
+pub fn canonical_host(text: &str, default_port: u16) -> Result<Cow<'_, str>, BadTarget> {
+    let (name, port) = split_port(text)?;
+    let is_valid = match name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => !name.is_empty() && name.bytes().all(is_host_byte),
+    };
+    if !is_valid {
+        return Err(BadTarget::MalformedHost);
+    }
+    let is_default = matches!(port, Some(None)) || port == Some(Some(default_port));
+    let keep = if is_default { name } else { text };
+    Ok(if keep.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(keep.to_ascii_lowercase())
+    } else if is_default {
+        Cow::Owned(keep.to_owned())
+    } else {
+        Cow::Borrowed(keep)
+    })
+}
+
+/// `host[:port]` in two; a port of `Some(None)` is an empty one, which RFC 3986 section 3.2.3 allows.
+fn split_port(text: &str) -> Result<(&str, Option<Option<u16>>), BadTarget> {
+    let after_address = text.rfind(']').map_or(0, |at| at + 1);
+    let Some(colon) = text.get(after_address..).and_then(|rest| rest.rfind(':')).map(|at| at + after_address)
+    else {
+        return Ok((text, None));
+    };
+    let (name, port) = text.split_at(colon);
+    let digits = port.trim_start_matches(':');
+    if digits.is_empty() && port.len() == 1 {
+        return Ok((name, Some(None)));
+    }
+    if port.len() != digits.len() + 1 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(BadTarget::MalformedHost);
+    }
+    digits.parse().map(|port| (name, Some(Some(port)))).map_err(|_| BadTarget::MalformedHost)
+}
+
+/// Letters, digits and what registered names may hold without escapes (RFC 3986 section 3.2.2); underscores are common.
+fn is_host_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+}
+
+/// The canonical spelling of an absolute path; borrowed where it already is canonical.
+///
+/// # Errors
+/// [`BadTarget::BrokenEscape`] and [`BadTarget::AmbiguousPath`].
+pub fn canonical_path(path: &str) -> Result<Cow<'_, str>, BadTarget> {
+    if is_canonical(path.as_bytes()) {
+        return Ok(Cow::Borrowed(path));
+    }
+    let decoded = decode_unreserved(path.as_bytes())?;
+    remove_dot_segments(&decoded).map(Cow::Owned)
+}
+
+/// Whether a path needs no work: only plain characters, no escape, no empty segment, no segment that begins with a dot.
+fn is_canonical(path: &[u8]) -> bool {
+    let mut previous = 0;
+    for byte in path {
+        if !is_plain(*byte) || (previous == b'/' && matches!(*byte, b'/' | b'.')) {
+            return false;
+        }
+        previous = *byte;
+    }
+    path.first() == Some(&b'/')
+}
+
+/// Characters that a path may hold as they are (RFC 3986 section 3.3), the slash included.
+fn is_plain(byte: u8) -> bool {
+    is_unreserved(byte)
+        || matches!(
+            byte,
+            b'/' | b':' | b'@' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'='
+        )
+}
+
+/// RFC 3986 section 2.3.
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+}
+
+fn decode_unreserved(path: &[u8]) -> Result<Vec<u8>, BadTarget> {
+    let mut out = Vec::with_capacity(path.len() + 8);
+    let mut bytes = path.iter().copied();
+    while let Some(byte) = bytes.next() {
+        if byte != b'%' {
+            push(&mut out, byte)?;
+            continue;
+        }
+        let (Some(high), Some(low)) = (bytes.next().and_then(hex), bytes.next().and_then(hex)) else {
+            return Err(BadTarget::BrokenEscape);
+        };
+        match high << 4 | low {
+            0 | b'/' | b'\\' => return Err(BadTarget::AmbiguousPath),
+            // An escaped dot at the start of a segment is a dot segment in disguise, or looks like one to somebody.
+            b'.' if out.last() == Some(&b'/') || out.ends_with(b"/.") => {
+                return Err(BadTarget::AmbiguousPath);
+            }
+            decoded if is_unreserved(decoded) => out.push(decoded),
+            kept => escape(&mut out, kept),
+        }
+    }
+    Ok(out)
+}
+
+/// A character that came unescaped.
+fn push(out: &mut Vec<u8>, byte: u8) -> Result<(), BadTarget> {
+    match byte {
+        b'\\' => return Err(BadTarget::AmbiguousPath),
+        plain if is_plain(plain) => out.push(plain),
+        other => escape(out, other),
+    }
+    Ok(())
+}
+
+fn escape(out: &mut Vec<u8>, byte: u8) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or(b'0');
+    out.extend([b'%', digit(byte >> 4), digit(byte & 15)]);
+}
+
+fn hex(byte: u8) -> Option<u8> {
+    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+}
+
+/// Removes `.` and `..` segments (RFC 3986 section 5.2.4) and empty ones, which backends drop or keep as they like.
+fn remove_dot_segments(path: &[u8]) -> Result<String, BadTarget> {
+    let mut segments: Vec<&[u8]> = Vec::new();
+    let mut ends_with_slash = true;
+    for segment in path.split(|byte| *byte == b'/').skip(1) {
+        ends_with_slash = matches!(segment, b"" | b"." | b"..");
+        match segment {
+            b"" | b"." => {}
+            b".." => {
+                segments.pop();
+            }
+            kept => segments.push(kept),
+        }
+    }
+    let mut out = Vec::with_capacity(path.len());
+    for segment in &segments {
+        out.push(b'/');
+        out.extend_from_slice(segment);
+    }
+    if ends_with_slash || out.is_empty() {
+        out.push(b'/');
+    }
+    String::from_utf8(out).map_err(|_| BadTarget::AmbiguousPath)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn equal_paths_have_one_spelling() {
+        for (given, canonical) in [
+            ("/", "/"),
+            ("/api/scan", "/api/scan"),
+            ("/api/%73can", "/api/scan"),
+            ("/api/sc%61n/%7Euser", "/api/scan/~user"),
+            ("//api///scan", "/api/scan"),
+            ("/api/./scan", "/api/scan"),
+            ("/api/x/../scan", "/api/scan"),
+            ("/../../api", "/api"),
+            ("/api/scan/..", "/api/"),
+            ("/a%2a%c3%a4", "/a%2A%C3%A4"),
+            ("/.hidden", "/.hidden"),
+            ("/a..b/.c", "/a..b/.c"),
+            ("/a b", "/a%20b"),
+            ("/x/", "/x/"),
+        ] {
+            assert_eq!(canonical_path(given).as_deref(), Ok(canonical), "{given}");
+        }
+    }
+
+    #[test]
+    fn ambiguous_paths_are_refused() {
+        for path in
+            ["/a%00", "/a%2fb", "/a%2Fb", "/a%5cb", "/a\\b", "/%2e%2e/x", "/.%2e/x", "/%2e/x", "/.%2E"]
+        {
+            assert_eq!(canonical_path(path), Err(BadTarget::AmbiguousPath), "{path}");
+        }
+        for path in ["/%", "/%1", "/%zz", "/a%g0"] {
+            assert_eq!(canonical_path(path), Err(BadTarget::BrokenEscape), "{path}");
+        }
+    }
+
+    #[test]
+    fn hosts_lose_case_and_default_port() {
+        for (given, canonical) in [
+            ("Example.COM", Ok("example.com")),
+            ("example.com:80", Ok("example.com")),
+            ("example.com:", Ok("example.com")),
+            ("example.com:8080", Ok("example.com:8080")),
+            ("[::1]:80", Ok("[::1]")),
+            ("[::1]:81", Ok("[::1]:81")),
+            ("127.0.0.1", Ok("127.0.0.1")),
+            ("", Err(BadTarget::MalformedHost)),
+            ("a b", Err(BadTarget::MalformedHost)),
+            ("user@host", Err(BadTarget::MalformedHost)),
+            ("host:80:80", Err(BadTarget::MalformedHost)),
+            ("host:99999", Err(BadTarget::MalformedHost)),
+            ("host:+80", Err(BadTarget::MalformedHost)),
+            ("[::g]", Err(BadTarget::MalformedHost)),
+            ("a/b", Err(BadTarget::MalformedHost)),
+        ] {
+            assert_eq!(canonical_host(given, 80).as_deref(), canonical.as_deref(), "{given}");
+        }
+    }
+
+    fn head(target: &str, hosts: &[&str]) -> Parts {
+        let mut request = http::Request::builder().uri(target);
+        for host in hosts {
+            request = request.header("host", *host);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    #[test]
+    fn the_authority_of_an_absolute_target_replaces_host() {
+        let mut parts = head("http://Real.example/x?y", &["other.example"]);
+        canonicalize(&mut parts, 80).unwrap();
+        assert_eq!(parts.uri, "/x?y");
+        assert_eq!(parts.headers[header::HOST], "real.example");
+    }
+
+    #[test]
+    fn a_missing_or_second_host_is_refused() {
+        assert_eq!(canonicalize(&mut head("/", &[]), 80), Err(BadTarget::MissingHost));
+        assert_eq!(canonicalize(&mut head("/", &["a", "a"]), 80), Err(BadTarget::SeveralHosts));
+    }
+
+    proptest! {
+        #[test]
+        fn canonical_paths_stay_as_they_are(path in "/[ -~]{0,40}") {
+            if let Ok(once) = canonical_path(&path) {
+                let again = canonical_path(&once);
+                prop_assert_eq!(again.as_deref(), Ok(&*once));
+                prop_assert!(!once.contains("//") && !once.contains("/../") && !once.contains("/./"));
+            }
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Problems between the parts of a configuration, as people see them.
+
+use insta::assert_snapshot;
+use proptest::prelude::*;
+
+use super::*;
+use crate::config::{Preset, for_upstream, parse};
+
+fn loaded(text: &str) -> Loaded {
+    parse("forebay.toml", text, &|_| None).unwrap()
+}
+
+fn problems(text: &str) -> String {
+    match plan(&loaded(text)) {
+        Ok(_) => "none".to_owned(),
+        Err(problems) => problems.render(false),
+    }
+}
+
+const ONE_UPSTREAM: &str = "[upstreams.scan]\nservers = [\"http://127.0.0.1:8000\"]\n";
+
+#[test]
+fn an_unknown_upstream_is_shown_with_the_one_that_was_meant() {
+    let route = "[[routes]]\nname = \"all\"\nmatch = \"/{*rest}\"\nupstream = \"scna\"\n";
+    assert_snapshot!(problems(&format!("{ONE_UPSTREAM}{route}")));
+}
+
+#[test]
+fn two_equal_routes_are_shown_with_both_places() {
+    let routes = "[[routes]]\nname = \"one\"\nmatch = \"GET /api/{id}\"\n\n\
+                  [[routes]]\nname = \"two\"\nmatch = [\"/health\", \"GET /api/{name}\"]\n";
+    assert_snapshot!(problems(&format!("{ONE_UPSTREAM}{routes}")));
+}
+
+#[test]
+fn an_admin_listener_that_others_can_reach_needs_a_token() {
+    let route = "[[routes]]\nname = \"all\"\nmatch = \"/{*rest}\"\n[admin]\naddress = \"0.0.0.0:9090\"\n";
+    assert_snapshot!(problems(&format!("{ONE_UPSTREAM}{route}")));
+    assert_eq!(problems(&format!("{ONE_UPSTREAM}{route}token = \"t\"\n")), "none");
+}
+
+#[test]
+fn a_default_that_is_wrong_has_no_place_in_the_file() {
+    let route = "[[routes]]\nname = \"all\"\nmatch = \"/{*rest}\"\n[admin]\naddress = \"0.0.0.0:8080\"\ntoken = \"t\"\n";
+    let loaded = loaded(&format!("{ONE_UPSTREAM}{route}"));
+    assert_snapshot!(plan(&loaded).unwrap_err(), @"forebay.toml: listener.address and admin.address are the same");
+}
+
+#[test]
+fn every_problem_between_the_parts_is_shown_with_those_of_the_file() {
+    assert_snapshot!(problems(
+        r#"
+wacth = true
+[listener]
+address = "127.0.0.1:9090"
+trusted_proxies = ["10.0.0.0/8", "10.0.0.300"]
+
+[upstreams.a]
+servers = ["127.0.0.1:8000", "http://x", "http://x:80"]
+[upstreams."b c"]
+
+[rate_limits.starts]
+key = ["client", "path:workspace"]
+rates = ["2/minute", "100/60s"]
+[rate_limits.none]
+
+[in_flight.scans]
+per = { key = "header:" }
+
+[[routes]]
+name = "start"
+match = "POST api/execute"
+upstream = "a"
+rate_limits = ["strats", "none", "none"]
+
+[[routes]]
+name = "start"
+match = ["GET /api/{id}", "GET /other/{x}"]
+in_flight = "scan"
+rate_limits = ["starts"]
+invalidates = ["scan:{id}", "{"]
+identity = ["query:x"]
+cache = { mode = "force", tags = ["scan:{scan_id}"], key = { headers = ["a b"] } }
+
+[[routes]]
+"#
+    ));
+}
+
+#[test]
+fn what_could_not_be_read_is_not_reported_as_missing_too() {
+    let text = "[upstreams.a]\nservers = [7]\n[in_flight.p]\nmax = \"two\"\n\
+                [[routes]]\nname = 1\nmatch = 2\ncache = { mode = \"force\", ttl = 5 }\n";
+    let problems = plan(&loaded(text)).unwrap_err();
+    assert_eq!(problems.list().len(), 5, "{problems}");
+}
+
+#[test]
+fn an_empty_file_says_what_it_lacks() {
+    assert_snapshot!(plan(&loaded("")).unwrap_err(), @r#"
+    forebay.toml: there is no upstream (add: [upstreams.backend] servers = ["http://127.0.0.1:8000"])
+    forebay.toml: there is no route: every request would be answered 404 (add: [[routes]] name = "all" match = "/{*rest}")
+    "#);
+}
+
+#[test]
+fn the_shipped_and_the_built_in_configurations_have_no_problems() {
+    for text in [
+        include_str!("../../../config/forebay.toml"),
+        include_str!("../../../config/minimal.toml"),
+        &for_upstream("http://10.0.0.7:8000", None),
+        &for_upstream("http://10.0.0.7:8000", Some(Preset::Scan)),
+    ] {
+        assert_eq!(problems(text), "none");
+        let shown = crate::config::effective(&loaded(text).config);
+        assert_eq!(problems(&shown), "none", "{shown}");
+    }
+}
+
+#[test]
+fn names_become_indices_and_a_sole_upstream_needs_no_name() {
+    let loaded = loaded(include_str!("../../../config/minimal.toml"));
+    let plan = plan(&loaded).unwrap();
+    let start = &plan.routes[0];
+    assert_eq!((&*start.name, start.upstream, start.pool), ("scan-start", 0, Some(0)));
+    assert_eq!((&*plan.upstreams[0].name, plan.upstreams[0].max_connections), ("scan", 15));
+    assert_eq!(start.rate_limits, [0]);
+    assert_eq!(plan.routes[1].captures, ["scan_id"]);
+    assert_eq!(plan.patterns().map(|(_, route)| route).collect::<Vec<_>>(), [0, 1, 2, 2, 3]);
+}
+
+#[test]
+fn a_header_that_a_rate_limit_counts_by_tells_clients_apart() {
+    let text = format!(
+        "{ONE_UPSTREAM}[rate_limits.l]\nkey = \"header:X-Tenant\"\nrates = [\"1/second\"]\n\
+         [[routes]]\nname = \"r\"\nmatch = \"/\"\nrate_limits = [\"l\"]\n"
+    );
+    let loaded = loaded(&text);
+    let plan = plan(&loaded).unwrap();
+    assert!(plan.routes[0].identity.headers().iter().any(|name| name == "x-tenant"));
+}
+
+proptest! {
+    #[test]
+    fn no_mutilation_of_a_good_file_makes_planning_panic(
+        cuts in prop::collection::vec((any::<prop::sample::Index>(), 0usize..8, "[ -~\n]{0,4}"), 1..4)
+    ) {
+        let mut text = include_str!("../../../config/minimal.toml").to_owned();
+        for (index, length, insert) in cuts {
+            let start = index.index(text.len());
+            let end = text.floor_char_boundary((start + length).min(text.len()));
+            text.replace_range(start..end, &insert);
+        }
+        if let Ok(loaded) = parse("f", &text, &|_| None)
+            && let Err(problems) = plan(&loaded)
+        {
+            problems.render(false);
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! Every reason for which forebay answers instead of the origin, and what such an answer looks like.
+//!
+//! Stages say the cause; here it becomes a status, a `Retry-After`, a problem document (RFC 9457) and a `Proxy-Status`
+//! (RFC 9209). A refusal is never stored and never forwarded.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Response, StatusCode};
+
+use crate::admission::{Shed, ShedReason};
+use crate::http::body::UploadFault;
+use crate::http::target::BadTarget;
+use crate::rate_limit::Limited;
+use crate::upstream;
+
+const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+/// What a client is told to wait for where nothing better is known.
+const A_MOMENT: Duration = Duration::from_secs(1);
+
+/// An answer of forebay's own.
+#[derive(Debug, Clone)]
+pub enum Refusal {
+    /// The target or `Host` is unusable.
+    BadTarget(BadTarget),
+    /// The head breaks the protocol in a way that could smuggle a request.
+    BadFraming(&'static str),
+    /// CONNECT or TRACE.
+    MethodNotAllowed,
+    /// The transfer coding is not one that forebay undoes.
+    UnknownCoding,
+    /// The head is too large.
+    HeadTooLarge,
+    /// The body is too large, ended early or stalled.
+    Upload(UploadFault),
+    /// No route matches.
+    NoRoute,
+    /// A rate limit.
+    Limited(Arc<Limited>),
+    /// An in-flight pool.
+    Shed(Shed),
+    /// The upstream.
+    Upstream(upstream::Error),
+    /// The upstream switched protocols although nobody had asked.
+    UnaskedUpgrade,
+    /// The whole exchange took longer than the route allows.
+    ExchangeTimeout,
+    /// Too many wait for the same answer already.
+    TooManyFollowers,
+    /// `only-if-cached`, and nothing usable is stored (RFC 9111 section 5.2.1.7).
+    OnlyIfCached,
+    /// The request's own processing failed; the fault is forebay's.
+    Internal,
+}
+
+/// How a kind of refusal is told.
+struct Kind {
+    status: StatusCode,
+    /// The last part of the problem's `type`.
+    slug: &'static str,
+    title: &'static str,
+    /// An error type of RFC 9209 section 2.3.
+    proxy_error: &'static str,
+}
+
+const fn kind(status: StatusCode, slug: &'static str, title: &'static str, proxy_error: &'static str) -> Kind {
+    Kind { status, slug, title, proxy_error }
+}
+
+impl Refusal {
+    /// The status of the answer.
+    pub fn status(&self) -> StatusCode {
+        self.kind().status
+    }
+
+    /// Whether the request was turned away before the upstream was asked, so that a rate limit's charge is given back.
+    pub fn is_shed(&self) -> bool {
+        matches!(self, Self::Shed(_))
+    }
+
+    /// Whether the fault is the upstream's or the way's to it, so that a stale response may serve instead.
+    pub fn is_upstream_failure(&self) -> bool {
+        matches!(self, Self::Upstream(_) | Self::UnaskedUpgrade | Self::ExchangeTimeout)
+    }
+
+    /// The name of the rule that refused.
+    pub fn limit(&self) -> Option<&str> {
+        match self {
+            Self::Limited(limited) => Some(limited.limit()),
+            Self::Shed(shed) => Some(&shed.pool),
+            _ => None,
+        }
+    }
+
+    fn kind(&self) -> Kind {
+        use upstream::Error as Up;
+        match self {
+            Self::BadTarget(_) | Self::BadFraming(_) => BAD_REQUEST,
+            Self::MethodNotAllowed => METHOD,
+            Self::UnknownCoding => CODING,
+            Self::HeadTooLarge => HEAD_TOO_LARGE,
+            Self::Upload(UploadFault::TooLarge) => BODY_TOO_LARGE,
+            Self::Upload(UploadFault::Broken) => BAD_REQUEST,
+            Self::Upload(UploadFault::Stalled) => BODY_STALLED,
+            Self::NoRoute => NO_ROUTE,
+            Self::Limited(_) => RATE_LIMITED,
+            Self::Shed(shed) => Kind { status: shed.status, ..if shed.reason == ShedReason::Timeout { QUEUE_TIMEOUT } else { IN_FLIGHT } },
+            Self::Upstream(Up::AcquireTimeout) => NO_CONNECTION,
+            Self::Upstream(Up::ConnectionRefused) => kind(StatusCode::BAD_GATEWAY, "upstream-unreachable", "The upstream refused the connection", "connection_refused"),
+            Self::Upstream(Up::Dns) => kind(StatusCode::BAD_GATEWAY, "upstream-unknown", "The upstream's name did not resolve", "dns_error"),
+            Self::Upstream(Up::ConnectionTerminated) => kind(StatusCode::BAD_GATEWAY, "upstream-closed", "The upstream closed the connection", "connection_terminated"),
+            Self::Upstream(Up::InvalidResponse) => kind(StatusCode::BAD_GATEWAY, "upstream-invalid", "The upstream's response was not valid", "http_protocol_error"),
+            Self::UnaskedUpgrade => kind(StatusCode::BAD_GATEWAY, "upstream-invalid", "The upstream switched protocols unasked", "http_upgrade_failed"),
+            Self::Upstream(Up::ConnectTimeout) => kind(StatusCode::GATEWAY_TIMEOUT, "upstream-connect-timeout", "The upstream could not be reached in time", "connection_timeout"),
+            Self::Upstream(Up::ResponseTimeout) | Self::ExchangeTimeout => kind(StatusCode::GATEWAY_TIMEOUT, "upstream-timeout", "The upstream did not answer in time", "http_response_timeout"),
+            Self::TooManyFollowers => kind(StatusCode::SERVICE_UNAVAILABLE, "too-many-waiting", "Too many requests wait for the same answer", "connection_limit_reached"),
+            Self::OnlyIfCached => kind(StatusCode::GATEWAY_TIMEOUT, "not-stored", "Nothing usable is stored", "http_request_denied"),
+            Self::Internal => kind(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error", "proxy_internal_error"),
+        }
+    }
+
+    /// One sentence for a person.
+    fn detail(&self) -> String {
+        match self {
+            Self::BadTarget(reason) => format!("{reason}."),
+            Self::BadFraming(reason) => format!("{reason}."),
+            Self::MethodNotAllowed => "CONNECT and TRACE are not forwarded.".to_owned(),
+            Self::UnknownCoding => "Only `Transfer-Encoding: chunked` is understood.".to_owned(),
+            Self::HeadTooLarge => "The request's head is larger than the listener allows.".to_owned(),
+            Self::Upload(fault) => format!("{fault}."),
+            Self::NoRoute => "No route of the configuration matches this request.".to_owned(),
+            Self::Limited(limited) => format!("The rate limit \"{}\" allows {}.", limited.limit(), limited.in_words()),
+            Self::Shed(shed) => format!("The in-flight limit \"{}\" is reached: {}.", shed.pool, shed.reason),
+            Self::Upstream(error) => format!("{error}."),
+            Self::UnaskedUpgrade => "The upstream answered 101 to a request that asked for no upgrade.".to_owned(),
+            Self::ExchangeTimeout => "The exchange took longer than the route allows.".to_owned(),
+            Self::TooManyFollowers => "More requests than allowed wait for this answer already.".to_owned(),
+            Self::OnlyIfCached => "The request said only-if-cached, and nothing usable is stored.".to_owned(),
+            Self::Internal => "forebay failed on this request.".to_owned(),
+        }
+    }
+
+    /// After how many whole seconds a try makes sense; on every 429 and 503.
+    fn retry_after(&self, spread: f64) -> Option<u64> {
+        let (wait, is_shared) = match self {
+            // Every client has its own window: they do not come back together, so the time is told as it is.
+            Self::Limited(limited) => (limited.retry_after(), limited.is_shared()),
+            Self::Shed(shed) => (shed.retry_after, true),
+            _ if self.status() == StatusCode::SERVICE_UNAVAILABLE => (A_MOMENT, true),
+            _ => return None,
+        };
+        let wait = if is_shared { wait.mul_f64(1.0 + spread * 0.1) } else { wait };
+        Some(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).map(|seconds| seconds.max(1))
+    }
+
+    /// The answer. `spread` in 0..1 spreads the returns of those who are turned away together.
+    pub fn response(&self, request_id: &HeaderValue, spread: f64, mut headers: HeaderMap) -> Response<Bytes> {
+        let Kind { status, slug, title, proxy_error } = self.kind();
+        let retry_after = self.retry_after(spread);
+        let body = self.document(status, slug, title, retry_after, request_id);
+        headers.clear();
+        headers.insert(header::CONTENT_TYPE, PROBLEM_JSON);
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(PROXY_STATUS, proxy_status(proxy_error));
+        if let Some(seconds) = retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        match self {
+            Self::Limited(limited) => {
+                headers.insert(RATE_LIMIT_POLICY, limited.policy_field().clone());
+                headers.insert(RATE_LIMIT, limited.field());
+            }
+            Self::MethodNotAllowed => {
+                headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+            }
+            // What follows on the connection cannot be told from the broken message (RFC 9112 section 6.3).
+            Self::BadFraming(_) | Self::UnknownCoding | Self::HeadTooLarge | Self::Upload(_) => {
+                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            _ => {}
+        }
+        let mut response = Response::new(Bytes::from(body));
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        response
+    }
+
+    /// The problem document. Every part is ours or has been checked, but the id, which is visible ASCII.
+    fn document(&self, status: StatusCode, slug: &str, title: &str, retry_after: Option<u64>, id: &HeaderValue) -> String {
+        let mut out = String::with_capacity(320);
+        let _ = write!(out, r#"{{"type":"urn:forebay:problem:{slug}","title":"{title}","status":{},"detail":"#, status.as_u16());
+        push_json(&mut out, &self.detail());
+        out.push_str(r#","instance":"#);
+        push_json(&mut out, id.to_str().unwrap_or_default());
+        if let Some(limit) = self.limit() {
+            out.push_str(r#","limit":"#);
+            push_json(&mut out, limit);
+        }
+        if let Some(seconds) = retry_after {
+            let _ = write!(out, r#","retry_after":{seconds}"#);
+        }
+        out.push('}');
+        out
+    }
+}
+
+const BAD_REQUEST: Kind = kind(StatusCode::BAD_REQUEST, "bad-request", "Bad request", "http_request_error");
+const METHOD: Kind = kind(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed", "http_request_denied");
+const CODING: Kind = kind(StatusCode::NOT_IMPLEMENTED, "unknown-coding", "Unknown transfer coding", "http_request_error");
+const HEAD_TOO_LARGE: Kind = kind(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "head-too-large", "Request head too large", "http_request_error");
+const BODY_TOO_LARGE: Kind = kind(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "Request body too large", "http_request_denied");
+const BODY_STALLED: Kind = kind(StatusCode::REQUEST_TIMEOUT, "body-stalled", "Request body stalled", "http_request_error");
+const NO_ROUTE: Kind = kind(StatusCode::NOT_FOUND, "no-route", "No route", "destination_not_found");
+const RATE_LIMITED: Kind = kind(StatusCode::TOO_MANY_REQUESTS, "rate-limited", "Too many requests", "http_request_denied");
+const IN_FLIGHT: Kind = kind(StatusCode::TOO_MANY_REQUESTS, "in-flight-limit", "Too many requests in flight", "http_request_denied");
+const QUEUE_TIMEOUT: Kind = kind(StatusCode::SERVICE_UNAVAILABLE, "queue-timeout", "Waited too long in the queue", "connection_limit_reached");
+const NO_CONNECTION: Kind = kind(StatusCode::SERVICE_UNAVAILABLE, "no-connection", "No connection to the upstream was free", "connection_limit_reached");
+
+fn proxy_status(error: &str) -> HeaderValue {
+    HeaderValue::from_str(&format!("forebay; error={error}")).unwrap_or_else(|_| HeaderValue::from_static("forebay"))
+}
+
+/// A JSON string; names from the config may hold anything.
+fn push_json(out: &mut String, text: &str) {
+    out.push('"');
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => out.extend(['\\', character]),
+            control if control < ' ' => {
+                let _ = write!(out, "\\u{:04x}", u32::from(control));
+            }
+            other => out.push(other),
+        }
+    }
+    out.push('"');
+}
+
+impl From<BadTarget> for Refusal {
+    fn from(reason: BadTarget) -> Self {
+        Self::BadTarget(reason)
+    }
+}
+
+impl From<Limited> for Refusal {
+    fn from(limited: Limited) -> Self {
+        Self::Limited(Arc::new(limited))
+    }
+}
+
+impl From<Shed> for Refusal {
+    fn from(shed: Shed) -> Self {
+        Self::Shed(shed)
+    }
+}
+
+impl From<upstream::Error> for Refusal {
+    fn from(error: upstream::Error) -> Self {
+        Self::Upstream(error)
+    }
+}

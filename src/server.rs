@@ -1,0 +1,65 @@
+//! The public listener: accepts connections, bounds them, and hands each request to the proxy.
+//!
+//! Promises: at most `max_connections` are served at once, the rest wait in the backlog; no connection can be held open
+//! by a client that sends its head slowly, nothing at all, or reads nothing; without free descriptors the listener backs
+//! off instead of spinning; a drain closes idle connections at once and lets the others finish.
+
+mod connection;
+mod listener;
+mod watch;
+
+use std::future::Future;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::HeaderValue;
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::{Bytes, Incoming};
+
+pub use connection::Stream;
+pub use listener::Server;
+pub use watch::{Connections, InUse, Watch};
+
+/// What the server needs to know of the proxy.
+pub trait Handler: Send + Sync + 'static {
+    /// The body of its responses.
+    type Body: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send>
+        + Send
+        + 'static;
+
+    /// Answers one request.
+    fn handle(
+        &self,
+        request: Request<Incoming>,
+        peer: &Arc<Peer>,
+    ) -> impl Future<Output = Response<Self::Body>> + Send;
+
+    /// The bounds in force now.
+    fn bounds(&self) -> Bounds;
+}
+
+/// The bounds on a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Connections at once.
+    pub max_connections: usize,
+    /// For a request's whole head.
+    pub header_timeout: Duration,
+    /// Between two requests, and for a write that does not move.
+    pub idle_timeout: Duration,
+    /// Of a request's head, in bytes.
+    pub max_header_bytes: usize,
+}
+
+/// The other end of a connection.
+#[derive(Debug)]
+pub struct Peer {
+    /// Its address, IPv4-mapped ones unwrapped.
+    pub address: IpAddr,
+    /// The address as `X-Forwarded-For` has it.
+    pub forwarded_for: HeaderValue,
+    /// What its connection is doing.
+    pub watch: Arc<Watch>,
+}

@@ -1,0 +1,270 @@
+//! What each connection is doing, and a reaper that ends those which have been doing it for too long.
+//!
+//! A connection stamps what it does with the number of the current tick: a few stores to its own cache line, no clock
+//! is read and no timer set for a request. The reaper looks at all connections once a tick and ends the overdue ones. A
+//! deadline is thus kept to within a tick, an eighth of the shortest timeout.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use slab::Slab;
+use tokio::sync::Notify;
+
+use super::Bounds;
+use crate::metrics::Gauge;
+
+/// The shortest and the longest tick.
+const TICKS: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+
+/// All connections of the process.
+#[derive(Debug, Default)]
+pub struct Connections {
+    open: Mutex<Slab<Arc<Watch>>>,
+    tick: Arc<AtomicU32>,
+    is_draining: AtomicBool,
+    /// How many are open.
+    pub count: Gauge,
+    emptied: Notify,
+}
+
+/// What one connection is doing.
+#[derive(Debug)]
+pub struct Watch {
+    now: Arc<AtomicU32>,
+    /// Requests that are being answered.
+    exchanges: AtomicU32,
+    /// When the present phase began: a head being read, or nothing.
+    since: AtomicU32,
+    is_reading_head: AtomicBool,
+    /// Since when a write does not move; 0: it does.
+    stuck_since: AtomicU32,
+    must_end: AtomicBool,
+    must_drain: AtomicBool,
+    must_linger: AtomicBool,
+    called: Notify,
+}
+
+impl Connections {
+    /// Registers a new connection; it leaves when the guard is dropped.
+    pub(super) fn enter(self: &Arc<Self>) -> Entered {
+        let watch = Arc::new(Watch {
+            now: Arc::clone(&self.tick),
+            exchanges: AtomicU32::new(0),
+            since: AtomicU32::new(self.tick.load(Relaxed)),
+            // Silence from the start is a head that does not come.
+            is_reading_head: AtomicBool::new(true),
+            stuck_since: AtomicU32::new(0),
+            must_end: AtomicBool::new(false),
+            must_drain: AtomicBool::new(self.is_draining.load(Relaxed)),
+            must_linger: AtomicBool::new(false),
+            called: Notify::new(),
+        });
+        self.count.inc();
+        let number = self.open.lock().insert(Arc::clone(&watch));
+        Entered { connections: Arc::clone(self), number, watch }
+    }
+
+    /// Ends overdue connections, for as long as it is polled. The bounds are asked for at every tick.
+    pub(super) async fn reap(&self, bounds: impl Fn() -> Bounds) {
+        loop {
+            let bounds = bounds();
+            let tick = (bounds.header_timeout.min(bounds.idle_timeout) / 8).clamp(TICKS.0, TICKS.1);
+            tokio::time::sleep(tick).await;
+            let now = self.tick.fetch_add(1, Relaxed) + 1;
+            let ticks =
+                |limit: Duration| u32::try_from(limit.as_micros() / tick.as_micros()).unwrap_or(u32::MAX);
+            let (head, idle) = (ticks(bounds.header_timeout), ticks(bounds.idle_timeout));
+            for (_, watch) in &*self.open.lock() {
+                if watch.is_overdue(now, head, idle) {
+                    watch.end();
+                }
+            }
+        }
+    }
+
+    /// Asks every connection to end after what it is doing now; new ones end after their first request.
+    pub fn drain(&self) {
+        self.is_draining.store(true, Relaxed);
+        for (_, watch) in &*self.open.lock() {
+            watch.must_drain.store(true, Relaxed);
+            watch.called.notify_one();
+        }
+    }
+
+    /// Ends every connection at once.
+    pub fn end_all(&self) {
+        self.open.lock().iter().for_each(|(_, watch)| watch.end());
+    }
+
+    /// Waits until no connection is left.
+    pub async fn emptied(&self) {
+        loop {
+            let emptied = self.emptied.notified();
+            if self.open.lock().is_empty() {
+                return;
+            }
+            emptied.await;
+        }
+    }
+}
+
+impl Watch {
+    /// A request is being answered; until the guard is dropped, the connection is in use.
+    pub fn begin_exchange(self: &Arc<Self>) -> InUse {
+        self.exchanges.fetch_add(1, Relaxed);
+        self.is_reading_head.store(false, Relaxed);
+        InUse(Arc::clone(self))
+    }
+
+    /// The request's body was not read to its end: give the client time to read the answer before the connection goes.
+    pub fn linger(&self) {
+        self.must_linger.store(true, Relaxed);
+    }
+
+    pub(super) fn must_linger(&self) -> bool {
+        self.must_linger.load(Relaxed)
+    }
+
+    /// Bytes came in.
+    pub(super) fn has_read(&self) {
+        if self.exchanges.load(Relaxed) == 0 && !self.is_reading_head.load(Relaxed) {
+            self.is_reading_head.store(true, Relaxed);
+            self.since.store(self.now.load(Relaxed), Relaxed);
+        }
+    }
+
+    /// A write moved, or did not.
+    pub(super) fn has_written(&self, moved: bool) {
+        let stuck = self.stuck_since.load(Relaxed);
+        if moved && stuck != 0 {
+            self.stuck_since.store(0, Relaxed);
+        } else if !moved && stuck == 0 {
+            self.stuck_since.store(self.now.load(Relaxed).max(1), Relaxed);
+        }
+    }
+
+    fn is_overdue(&self, now: u32, head: u32, idle: u32) -> bool {
+        let stuck = self.stuck_since.load(Relaxed);
+        if stuck != 0 && now.saturating_sub(stuck) > idle {
+            return true;
+        }
+        let limit = if self.is_reading_head.load(Relaxed) { head } else { idle };
+        self.exchanges.load(Relaxed) == 0 && now.saturating_sub(self.since.load(Relaxed)) > limit
+    }
+
+    fn end(&self) {
+        self.must_end.store(true, Relaxed);
+        self.called.notify_one();
+    }
+
+    /// Waits until the connection is asked for something.
+    pub(super) async fn called(&self) -> Call {
+        loop {
+            if self.must_end.load(Relaxed) {
+                return Call::End;
+            }
+            if self.must_drain.swap(false, Relaxed) {
+                return Call::Drain;
+            }
+            self.called.notified().await;
+        }
+    }
+}
+
+/// What is asked of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Call {
+    /// End after the present request.
+    Drain,
+    /// End now.
+    End,
+}
+
+/// A request is being answered on a connection.
+#[derive(Debug)]
+pub struct InUse(Arc<Watch>);
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        if self.0.exchanges.fetch_sub(1, Relaxed) == 1 {
+            self.0.since.store(self.0.now.load(Relaxed), Relaxed);
+        }
+    }
+}
+
+/// A connection among the others, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Entered {
+    connections: Arc<Connections>,
+    number: usize,
+    pub(super) watch: Arc<Watch>,
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        self.connections.count.dec();
+        let mut open = self.connections.open.lock();
+        open.try_remove(self.number);
+        if open.is_empty() {
+            self.connections.emptied.notify_waiters();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOUNDS: Bounds = Bounds {
+        max_connections: 9,
+        header_timeout: Duration::from_secs(8),
+        idle_timeout: Duration::from_secs(64),
+        max_header_bytes: 1024,
+    };
+
+    async fn ended_after(prepare: impl FnOnce(&Arc<Watch>) -> Option<InUse>) -> Option<Duration> {
+        let clock = crate::clock::Clock::start();
+        let connections = Arc::new(Connections::default());
+        let entered = connections.enter();
+        let reaper = connections.reap(|| BOUNDS);
+        tokio::pin!(reaper);
+        let _in_use = prepare(&entered.watch);
+        let began = clock.now();
+        tokio::select! {
+            () = &mut reaper => None,
+            () = tokio::time::sleep(Duration::from_secs(500)) => None,
+            call = entered.watch.called() => {
+                assert_eq!(call, Call::End);
+                Some(clock.now() - began)
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_does_not_come_ends_the_connection_in_time() {
+        let after = ended_after(|_| None).await.unwrap();
+        assert!((8..=11).contains(&after.as_secs()), "{after:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_connection_ends_after_the_idle_timeout() {
+        let after = ended_after(|watch| {
+            drop(watch.begin_exchange());
+            None
+        });
+        let after = after.await.unwrap();
+        assert!((64..=67).contains(&after.as_secs()), "{after:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_in_use_is_left_alone_unless_its_writes_are_stuck() {
+        assert_eq!(ended_after(|watch| Some(watch.begin_exchange())).await, None);
+        let stuck = ended_after(|watch| {
+            watch.has_written(false);
+            Some(watch.begin_exchange())
+        });
+        assert!((64..=67).contains(&stuck.await.unwrap().as_secs()));
+    }
+}

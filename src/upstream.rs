@@ -1,0 +1,247 @@
+//! The upstream: the servers behind forebay, a connection pool for each, and one exchange at a time on a connection.
+//!
+//! Promises: never more connections to a server than `max_connections`; a request that was sent is sent once, but for
+//! an idempotent one without a body that got no byte back from a connection which had been kept open; a connection is
+//! used again only when its response was read to the end.
+
+mod balance;
+mod body;
+mod connect;
+mod connection;
+mod forward;
+mod pool;
+mod retry;
+mod server;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use http::{Request, Response, StatusCode};
+use thiserror::Error;
+use tokio::time::Instant;
+
+pub use body::ResponseBody;
+pub use connect::{Connector, Io, tcp_connector};
+pub use forward::{Forwarding, REQUEST_ID, prepare_request, prepare_response, wants_upgrade};
+pub use pool::ServerStats;
+pub use server::Server;
+
+use self::balance::Balancer;
+use self::pool::Pool;
+use self::retry::RetryBudget;
+use crate::clock::Clock;
+use crate::http::body::RequestBody;
+use crate::metrics::{Counter, Histogram, StatusCounts};
+
+/// How requests are spread over several servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Balance {
+    /// To the server with the fewest exchanges under way; equal ones take turns.
+    LeastRequest,
+    /// In turn.
+    RoundRobin,
+    /// The less busy of two that are drawn at random.
+    Random,
+}
+
+/// Which `Host` the upstream sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostHeader {
+    /// The client's.
+    Preserve,
+    /// The server's own name.
+    Upstream,
+}
+
+/// An upstream as configured.
+#[derive(Debug, Clone)]
+pub struct Spec {
+    /// Its name in the config.
+    pub name: Arc<str>,
+    /// At least one.
+    pub servers: Vec<Server>,
+    /// How requests are spread.
+    pub balance: Balance,
+    /// Connections to one server; 0: no cap.
+    pub max_connections: usize,
+    /// How long a request waits for a connection.
+    pub acquire_timeout: Duration,
+    /// How long a connection may take to open.
+    pub connect_timeout: Duration,
+    /// From the request sent to the response's head.
+    pub first_byte_timeout: Duration,
+    /// Between two chunks of a body, either way.
+    pub body_timeout: Duration,
+    /// How long an unused connection is kept.
+    pub idle_timeout: Duration,
+    /// After which a connection is not used again.
+    pub max_age: Duration,
+    /// How often an idempotent request may be sent again.
+    pub retries: u32,
+    /// Retries as a share of requests.
+    pub retry_budget: f64,
+    /// Which `Host` is sent.
+    pub host: HostHeader,
+}
+
+/// Why an upstream gave no usable response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Error {
+    /// No connection was free in time.
+    #[error("no connection to the upstream became free in time")]
+    AcquireTimeout,
+    /// The server refused, or could not be reached.
+    #[error("the upstream refused the connection or could not be reached")]
+    ConnectionRefused,
+    /// The connection did not open in time.
+    #[error("the connection to the upstream did not open in time")]
+    ConnectTimeout,
+    /// The name of the server did not resolve.
+    #[error("the name of the upstream server could not be resolved")]
+    Dns,
+    /// The connection ended before a response.
+    #[error("the upstream closed the connection before it answered")]
+    ConnectionTerminated,
+    /// What came back is no HTTP response.
+    #[error("the upstream's response was not valid HTTP")]
+    InvalidResponse,
+    /// No response head in time.
+    #[error("the upstream did not answer in time")]
+    ResponseTimeout,
+}
+
+/// An upstream with its state: what a route holds.
+#[derive(Debug)]
+pub struct Cluster {
+    clock: Clock,
+    connector: Connector,
+    live: ArcSwap<Live>,
+    figures: Figures,
+}
+
+/// What a reload may replace: the settings, and a pool for each server.
+#[derive(Debug)]
+struct Live {
+    spec: Spec,
+    pools: Vec<Arc<Pool>>,
+    balancer: Balancer,
+    budget: RetryBudget,
+}
+
+/// Figures of an upstream over its life.
+#[derive(Debug, Default)]
+pub struct Figures {
+    /// Attempts by the status that they ended with.
+    pub statuses: StatusCounts,
+    /// Attempts that ended without a status.
+    pub errors: Counter,
+    /// From the request handed over to the response's head.
+    pub first_byte: Histogram,
+    /// Requests that were sent again.
+    pub retries: Counter,
+}
+
+impl Cluster {
+    /// An upstream that opens its connections through `connector`.
+    pub fn new(spec: Spec, connector: Connector, clock: Clock) -> Self {
+        let pools = spec
+            .servers
+            .iter()
+            .map(|server| Arc::new(Pool::new(server.clone(), &spec, connector.clone(), clock)))
+            .collect();
+        let live = Live {
+            balancer: Balancer::new(spec.balance),
+            budget: RetryBudget::new(spec.retry_budget),
+            spec,
+            pools,
+        };
+        Self { clock, connector, live: ArcSwap::from_pointee(live), figures: Figures::default() }
+    }
+
+    /// Takes new settings; pools of servers that stay keep their connections and figures.
+    pub fn reconfigure(&self, spec: Spec) {
+        let old = self.live.load();
+        let pools = spec.servers.iter().map(|server| {
+            let kept = old.pools.iter().find(|pool| pool.server() == server);
+            kept.map_or_else(
+                || Arc::new(Pool::new(server.clone(), &spec, self.connector.clone(), self.clock)),
+                |pool| {
+                    pool.reconfigure(&spec);
+                    Arc::clone(pool)
+                },
+            )
+        });
+        let pools = pools.collect();
+        let live = Live {
+            balancer: Balancer::new(spec.balance),
+            budget: RetryBudget::new(spec.retry_budget),
+            spec,
+            pools,
+        };
+        self.live.store(Arc::new(live));
+    }
+
+    /// The longest wait between two chunks of a body, either way.
+    pub fn body_timeout(&self) -> Duration {
+        self.live.load().spec.body_timeout
+    }
+
+    /// Sends a request and waits for the response's head; the connection stays with the response's body.
+    ///
+    /// # Errors
+    /// See [`Error`]; the request's body, where it had one, is gone then.
+    pub async fn send(&self, mut request: Request<RequestBody>) -> Result<Response<ResponseBody>, Error> {
+        let live = self.live.load_full();
+        let began = self.clock.now();
+        live.budget.deposit();
+        let mut spare = retry::spare(&request);
+        let mut retries_left = live.spec.retries;
+        loop {
+            let chosen = live.balancer.choose(&live.pools);
+            if live.spec.host == HostHeader::Upstream {
+                chosen.server().name_host(&mut request);
+            }
+            match chosen.exchange(request).await {
+                Ok(response) => {
+                    self.observe(response.status(), began);
+                    return Ok(response);
+                }
+                Err(failed) => {
+                    self.figures.errors.inc();
+                    request = match failed
+                        .unsent
+                        .map(|unsent| *unsent)
+                        .or_else(|| spare.take().filter(|_| failed.is_stale))
+                    {
+                        Some(again) if retries_left > 0 && live.budget.withdraw(began) => again,
+                        _ => return Err(failed.error),
+                    };
+                    retries_left -= 1;
+                    self.figures.retries.inc();
+                }
+            }
+        }
+    }
+
+    fn observe(&self, status: StatusCode, began: Instant) {
+        self.figures.statuses.inc(status);
+        self.figures.first_byte.observe(self.clock.now().saturating_duration_since(began));
+    }
+
+    /// The figures of this upstream.
+    pub fn figures(&self) -> &Figures {
+        &self.figures
+    }
+
+    /// The state of each server's pool.
+    pub fn servers(&self) -> Vec<ServerStats> {
+        self.live.load().pools.iter().map(|pool| pool.stats()).collect()
+    }
+
+    /// Closes connections that were idle for too long or have got too old; to be called every second.
+    pub fn sweep(&self) {
+        let now = self.clock.now();
+        self.live.load().pools.iter().for_each(|pool| pool.sweep(now));
+    }
+}

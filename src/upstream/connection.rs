@@ -1,0 +1,223 @@
+//! One HTTP/1.1 connection to a server, driven by whoever uses it.
+//!
+//! There is no task behind a connection: the exchange, and then the response's body, poll the protocol machine
+//! themselves. That saves two wake-ups a request, and a dropped exchange closes its connection by being dropped.
+
+use std::future::Future as _;
+use std::pin::pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use tokio::time::Instant;
+use tower::ServiceExt as _;
+
+use super::connect::{Connector, Io};
+use super::{Error, Server, Spec};
+use crate::clock::Clock;
+use crate::clock::deadline::Deadline;
+use crate::http::body::{RequestBody, UploadOutcome};
+
+/// The largest response head that is read.
+const MAX_RESPONSE_HEAD: usize = 128 * 1024;
+
+/// An open connection.
+pub(super) struct Connection {
+    sender: SendRequest<RequestBody>,
+    driver: http1::Connection<Box<dyn Io>, RequestBody>,
+    has_ended: bool,
+    timer: Deadline,
+    clock: Clock,
+    /// When it was opened.
+    pub(super) born: Instant,
+    /// Since when nobody uses it.
+    pub(super) idle_since: Instant,
+    /// What the server said it keeps an unused connection for, less a second.
+    pub(super) keep_alive: Option<Duration>,
+    /// Whether an exchange has been through it.
+    pub(super) is_used: bool,
+}
+
+/// An exchange that failed.
+pub(super) struct Failed {
+    pub(super) error: Error,
+    /// The request, where no byte of it was sent.
+    pub(super) unsent: Option<Box<Request<RequestBody>>>,
+    /// Whether a connection that had been kept open turned out to be closed.
+    pub(super) is_stale: bool,
+}
+
+impl Failed {
+    pub(super) fn with(error: Error, unsent: Option<Request<RequestBody>>) -> Self {
+        Self { error, unsent: unsent.map(Box::new), is_stale: false }
+    }
+}
+
+impl Connection {
+    /// Opens a connection.
+    pub(super) async fn open(
+        connector: Connector,
+        server: &Server,
+        limit: Duration,
+        clock: Clock,
+    ) -> Result<Box<Self>, Error> {
+        let dial = async {
+            let io = connector.oneshot(server.uri().clone()).await.map_err(|error| match error.kind() {
+                std::io::ErrorKind::NotFound => Error::Dns,
+                std::io::ErrorKind::TimedOut => Error::ConnectTimeout,
+                _ => Error::ConnectionRefused,
+            })?;
+            let mut builder = http1::Builder::new();
+            builder.max_header_size(MAX_RESPONSE_HEAD);
+            builder.handshake(io).await.map_err(|_| Error::ConnectionRefused)
+        };
+        let (sender, driver) =
+            tokio::time::timeout(limit, dial).await.map_err(|_| Error::ConnectTimeout)??;
+        let now = clock.now();
+        Ok(Box::new(Self {
+            sender,
+            driver,
+            has_ended: false,
+            timer: Deadline::default(),
+            clock,
+            born: now,
+            idle_since: now,
+            keep_alive: None,
+            is_used: false,
+        }))
+    }
+
+    /// Sends a request and drives the connection until the response's head is there.
+    pub(super) async fn exchange(
+        &mut self,
+        request: Request<RequestBody>,
+        spec: &Timeouts,
+    ) -> Result<Response<Incoming>, Failed> {
+        let mut watch = Watch::new(request.body().outcome(), self.clock.now(), spec);
+        let was_used = std::mem::replace(&mut self.is_used, true);
+        let mut response = pin!(self.sender.try_send_request(request));
+        std::future::poll_fn(|cx| {
+            if !self.has_ended {
+                self.has_ended = self.driver.poll_without_shutdown(cx).is_ready();
+            }
+            if let Poll::Ready(outcome) = response.as_mut().poll(cx) {
+                self.timer.set(None);
+                return Poll::Ready(outcome.map_err(|mut refused| {
+                    let unsent = refused.take_message().map(Box::new);
+                    let error = cause(&refused.into_error());
+                    let is_stale = was_used && error == Error::ConnectionTerminated;
+                    Failed { error, unsent, is_stale }
+                }));
+            }
+            self.timer.set(Some(watch.deadline(self.clock)));
+            self.timer.poll_passed(cx).map(|()| Err(Failed::with(Error::ResponseTimeout, None)))
+        })
+        .await
+    }
+
+    /// Drives the protocol: reads, writes, hands chunks to the response's body.
+    pub(super) fn drive(&mut self, cx: &mut Context<'_>) {
+        if !self.has_ended {
+            self.has_ended = self.driver.poll_without_shutdown(cx).is_ready();
+        }
+    }
+
+    /// Ready when nothing has come for `limit`; to be asked while waiting for a chunk.
+    pub(super) fn poll_stalled(&mut self, limit: Duration, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.timer.is_set() {
+            self.timer.set(Some(self.clock.now() + limit));
+        }
+        self.timer.poll_passed(cx)
+    }
+
+    /// A chunk came: the wait begins anew.
+    pub(super) fn progressed(&mut self) {
+        self.timer.set(None);
+    }
+
+    /// Whether it can take another request now.
+    pub(super) fn is_ready(&self) -> bool {
+        !self.has_ended && self.sender.is_ready()
+    }
+
+    /// Whether the server has closed it meanwhile, or sent what nobody asked for.
+    pub(super) fn is_closed(&mut self) -> bool {
+        self.drive(&mut Context::from_waker(std::task::Waker::noop()));
+        self.has_ended || self.sender.is_closed()
+    }
+
+    /// The bare stream after a 101, and what was read beyond it.
+    pub(super) async fn into_stream(mut self: Box<Self>) -> (Box<dyn Io>, Bytes) {
+        std::future::poll_fn(|cx| {
+            self.drive(cx);
+            if self.has_ended { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        let parts = self.driver.into_parts();
+        (parts.io, parts.read_buf)
+    }
+}
+
+/// The waits of an exchange.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Timeouts {
+    first_byte: Duration,
+    body: Duration,
+}
+
+impl From<&Spec> for Timeouts {
+    fn from(spec: &Spec) -> Self {
+        Self { first_byte: spec.first_byte_timeout, body: spec.body_timeout }
+    }
+}
+
+/// What the server has to do next, and by when: take the body that arrives, then answer.
+struct Watch<'t> {
+    upload: Option<UploadOutcome>,
+    seen: Option<u32>,
+    since: Instant,
+    timeouts: &'t Timeouts,
+}
+
+impl<'t> Watch<'t> {
+    fn new(upload: Option<UploadOutcome>, since: Instant, timeouts: &'t Timeouts) -> Self {
+        let seen = upload.as_ref().and_then(UploadOutcome::progress);
+        Self { upload, seen, since, timeouts }
+    }
+
+    fn deadline(&mut self, clock: Clock) -> Instant {
+        let progress = self.upload.as_ref().and_then(UploadOutcome::progress);
+        if progress != self.seen {
+            (self.seen, self.since) = (progress, clock.now());
+        }
+        // A client that is slow with its body is found out by the body itself, a little earlier than by this.
+        let limit = if progress.is_some() {
+            self.timeouts.body + Duration::from_secs(1)
+        } else {
+            self.timeouts.first_byte
+        };
+        self.since + limit
+    }
+}
+
+fn cause(error: &hyper::Error) -> Error {
+    if error.is_timeout() {
+        Error::ResponseTimeout
+    } else if error.is_parse() || error.is_parse_too_large() || error.is_parse_status() {
+        Error::InvalidResponse
+    } else {
+        Error::ConnectionTerminated
+    }
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection")
+            .field("born", &self.born)
+            .field("is_used", &self.is_used)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,202 @@
+//! Heads on their way through: what a request must and must not carry upstream, and a response downstream.
+//!
+//! Promises: nothing that concerned the client's connection reaches the server or the other way round; nobody but a
+//! trusted proxy has a say in who the client is; the server sees `Via`, `X-Forwarded-*` and `X-Request-Id` always.
+
+use http::header::{self, Entry, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Version, request, response};
+
+use crate::http::fields;
+
+/// `X-Request-Id`.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+
+/// What the server is told of the client.
+#[derive(Debug, Clone, Copy)]
+pub struct Forwarding<'a> {
+    /// The address of the peer as `X-Forwarded-For` has it.
+    pub peer: &'a HeaderValue,
+    /// Whether the peer is a proxy whose forwarding fields are believed.
+    pub is_trusted: bool,
+    /// The scheme of the listener.
+    pub scheme: &'static str,
+    /// This request's id.
+    pub request_id: &'a HeaderValue,
+}
+
+/// Whether a request asks for a tunnel that we can open: an HTTP/1.1 upgrade without a body, but never to HTTP/2.
+pub fn wants_upgrade(parts: &request::Parts) -> bool {
+    let Some(protocol) = parts.headers.get(header::UPGRADE) else { return false };
+    let is_http_2 = |token: &[u8]| token.get(..2).is_some_and(|start| start.eq_ignore_ascii_case(b"h2"));
+    parts.version == Version::HTTP_11
+        && parts.method == Method::GET
+        && fields::has_token(&parts.headers, &header::CONNECTION, "upgrade")
+        && !fields::tokens(protocol).any(is_http_2)
+        && !parts.headers.contains_key(header::CONTENT_LENGTH)
+        && !parts.headers.contains_key(header::TRANSFER_ENCODING)
+}
+
+/// Makes a client's head one that may be sent to a server over HTTP/1.1.
+pub fn prepare_request(parts: &mut request::Parts, forwarding: &Forwarding<'_>) {
+    let upgrade = if wants_upgrade(parts) { parts.headers.get(header::UPGRADE).cloned() } else { None };
+    let takes_trailers = fields::has_token(&parts.headers, &header::TE, "trailers");
+    let received_by = if parts.version == Version::HTTP_2 { "2 forebay" } else { "1.1 forebay" };
+    let headers = &mut parts.headers;
+    fields::remove_hop_by_hop(headers);
+    // Whether to go on is decided here: the body is asked for when the server reads it.
+    headers.remove(header::EXPECT);
+    if parts.version == Version::HTTP_2 {
+        join_cookies(headers);
+    }
+    tell_of_the_client(headers, forwarding);
+    add_via(headers, received_by);
+    headers.insert(REQUEST_ID, forwarding.request_id.clone());
+    if takes_trailers {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
+    }
+    if let Some(protocol) = upgrade {
+        headers.insert(header::UPGRADE, protocol);
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    }
+    parts.version = Version::HTTP_11;
+}
+
+/// Makes a server's head one that may be sent to a client.
+pub fn prepare_response(parts: &mut response::Parts) {
+    fields::remove_hop_by_hop(&mut parts.headers);
+    parts.version = Version::HTTP_11;
+}
+
+/// HTTP/2 may split cookies into several fields, HTTP/1.1 servers expect one (RFC 9113 section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let all: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if all.len() < 2 {
+        return;
+    }
+    if let Ok(joined) = HeaderValue::from_bytes(&all.join(b"; ".as_slice())) {
+        headers.insert(header::COOKIE, joined);
+    }
+}
+
+/// From a trusted proxy the forwarding fields are appended to, from anybody else replaced.
+fn tell_of_the_client(headers: &mut HeaderMap, forwarding: &Forwarding<'_>) {
+    if !forwarding.is_trusted {
+        remove_claims(headers);
+    }
+    let host = headers.get(header::HOST).cloned();
+    match headers.entry(FORWARDED_FOR) {
+        Entry::Vacant(vacant) => {
+            vacant.insert(forwarding.peer.clone());
+        }
+        Entry::Occupied(mut occupied) => {
+            let mut all: Vec<&[u8]> = occupied.iter().map(HeaderValue::as_bytes).collect();
+            all.push(forwarding.peer.as_bytes());
+            if let Ok(joined) = HeaderValue::from_bytes(&all.join(b", ".as_slice())) {
+                occupied.insert(joined);
+            }
+        }
+    }
+    headers.entry(FORWARDED_PROTO).or_insert(HeaderValue::from_static(forwarding.scheme));
+    if let Some(host) = host {
+        headers.entry(FORWARDED_HOST).or_insert(host);
+    }
+}
+
+/// What an untrusted client claims about where it comes from.
+fn remove_claims(headers: &mut HeaderMap) {
+    let is_claim = |name: &HeaderName| {
+        *name == header::FORWARDED || *name == REAL_IP || name.as_str().starts_with("x-forwarded-")
+    };
+    if !headers.keys().any(is_claim) {
+        return;
+    }
+    let claims: Vec<HeaderName> = headers.keys().filter(|name| is_claim(name)).cloned().collect();
+    for name in claims {
+        headers.remove(name);
+    }
+}
+
+/// Appends this hop (RFC 9110 section 7.6.3).
+fn add_via(headers: &mut HeaderMap, received_by: &'static str) {
+    headers.append(header::VIA, HeaderValue::from_static(received_by));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn forwarded(lines: &[(&'static str, &'static str)], is_trusted: bool) -> HeaderMap {
+        let mut request = http::Request::builder().uri("/").header("host", "api.example");
+        for (name, value) in lines {
+            request = request.header(*name, *value);
+        }
+        let mut parts = request.body(()).unwrap().into_parts().0;
+        let forwarding = Forwarding {
+            peer: &HeaderValue::from_static("10.0.0.9"),
+            is_trusted,
+            scheme: "http",
+            request_id: &HeaderValue::from_static("id"),
+        };
+        prepare_request(&mut parts, &forwarding);
+        parts.headers
+    }
+
+    #[test]
+    fn an_untrusted_clients_claims_are_replaced() {
+        let headers = forwarded(
+            &[
+                ("x-forwarded-for", "1.1.1.1"),
+                ("forwarded", "for=1.1.1.1"),
+                ("x-real-ip", "1.1.1.1"),
+                ("x-forwarded-prefix", "/x"),
+                ("x-forwarded-proto", "https"),
+            ],
+            false,
+        );
+        assert_eq!(headers["x-forwarded-for"], "10.0.0.9");
+        assert_eq!(headers["x-forwarded-proto"], "http");
+        assert_eq!(headers["x-forwarded-host"], "api.example");
+        for gone in ["forwarded", "x-real-ip", "x-forwarded-prefix"] {
+            assert!(!headers.contains_key(gone), "{gone}");
+        }
+    }
+
+    #[test]
+    fn a_trusted_proxys_claims_are_appended_to() {
+        let headers = forwarded(
+            &[
+                ("x-forwarded-for", "1.1.1.1"),
+                ("x-forwarded-for", "2.2.2.2"),
+                ("x-forwarded-proto", "https"),
+                ("x-forwarded-host", "front.example"),
+            ],
+            true,
+        );
+        assert_eq!(headers["x-forwarded-for"], "1.1.1.1, 2.2.2.2, 10.0.0.9");
+        assert_eq!(headers["x-forwarded-proto"], "https");
+        assert_eq!(headers["x-forwarded-host"], "front.example");
+    }
+
+    #[test]
+    fn upgrades_go_through_but_never_to_http_2() {
+        let asked =
+            |protocol| forwarded(&[("connection", "keep-alive, Upgrade"), ("upgrade", protocol)], false);
+        let headers = asked("websocket");
+        assert_eq!(headers["upgrade"], "websocket");
+        assert_eq!(headers["connection"], "upgrade");
+        for refused in ["h2c", "H2C", "websocket, h2c"] {
+            assert!(!asked(refused).contains_key("upgrade"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn trailers_are_asked_for_again() {
+        let headers = forwarded(&[("te", "trailers, deflate"), ("connection", "te")], false);
+        assert_eq!(headers["te"], "trailers");
+    }
+}

@@ -1,0 +1,362 @@
+//! The connections to one server: at most so many, the most recently used first, and a line of those who wait for one.
+//!
+//! A dial belongs to nobody: it runs in a task of its own and serves whoever waits first, so that a request that is
+//! given up wastes none, and there is never more than one dial for each that waits.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use http::{Request, Response};
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::body::ResponseBody;
+use super::connect::Connector;
+use super::connection::{Connection, Failed, Timeouts};
+use super::{Error, Server, Spec};
+use crate::clock::Clock;
+use crate::http::body::RequestBody;
+use crate::metrics::{Counter, Gauge, TimeTotal};
+
+/// The pool of one server.
+#[derive(Debug)]
+pub(super) struct Pool {
+    server: Server,
+    connector: Connector,
+    clock: Clock,
+    limits: ArcSwap<Limits>,
+    state: Mutex<State>,
+    busy: Gauge,
+    created: Counter,
+    recycled: Counter,
+    requests: Counter,
+    failures: Counter,
+    connect_time: TimeTotal,
+    first_byte: TimeTotal,
+}
+
+#[derive(Debug)]
+struct Limits {
+    max_connections: usize,
+    acquire_timeout: Duration,
+    connect_timeout: Duration,
+    idle_timeout: Duration,
+    max_age: Duration,
+    timeouts: Timeouts,
+    body_timeout: Duration,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The most recently used one last.
+    #[expect(clippy::vec_box, reason = "a connection is handed on many times and moved never")]
+    idle: Vec<Box<Connection>>,
+    /// Idle, leased and being opened.
+    open: usize,
+    dialing: usize,
+    waiting: VecDeque<oneshot::Sender<Result<Box<Connection>, Error>>>,
+}
+
+/// What `/api/pool/stats` shows of a server.
+#[derive(Debug, Clone)]
+pub struct ServerStats {
+    /// `host:port`.
+    pub server: String,
+    /// Connections that are open, used or not.
+    pub open: usize,
+    /// Those of them that nobody uses.
+    pub idle: usize,
+    /// The cap; 0: none.
+    pub max: usize,
+    /// Requests that wait for a connection.
+    pub waiting: usize,
+    /// Connections opened so far.
+    pub created: u64,
+    /// Connections closed because they were too old or idle for too long.
+    pub recycled: u64,
+    /// Exchanges begun so far.
+    pub requests: u64,
+    /// Exchanges that ended without a response.
+    pub failures: u64,
+    /// Mean time to open a connection.
+    pub mean_connect: Duration,
+    /// Mean time to a response's head.
+    pub mean_first_byte: Duration,
+}
+
+impl Pool {
+    pub(super) fn new(server: Server, spec: &Spec, connector: Connector, clock: Clock) -> Self {
+        Self {
+            server,
+            connector,
+            clock,
+            limits: ArcSwap::from_pointee(Limits::from(spec)),
+            state: Mutex::default(),
+            busy: Gauge::default(),
+            created: Counter::default(),
+            recycled: Counter::default(),
+            requests: Counter::default(),
+            failures: Counter::default(),
+            connect_time: TimeTotal::default(),
+            first_byte: TimeTotal::default(),
+        }
+    }
+
+    pub(super) fn reconfigure(self: &Arc<Self>, spec: &Spec) {
+        self.limits.store(Arc::new(Limits::from(spec)));
+        self.serve_waiting();
+    }
+
+    pub(super) fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// Exchanges under way.
+    pub(super) fn busy(&self) -> i64 {
+        self.busy.value()
+    }
+
+    /// One exchange: a connection, the request, the response's head. Kept connections that turn out to be closed before
+    /// a byte was sent cost nothing but the next try.
+    pub(super) async fn exchange(
+        self: &Arc<Self>,
+        mut request: Request<RequestBody>,
+    ) -> Result<Response<ResponseBody>, Failed> {
+        self.requests.inc();
+        let limits = self.limits.load_full();
+        loop {
+            let mut lease = match self.acquire(&limits).await {
+                Ok(lease) => lease,
+                Err(error) => {
+                    self.failures.inc();
+                    // A connection that never came up is the one failure after which any request may be sent elsewhere.
+                    let unsent = (error != Error::AcquireTimeout).then_some(request);
+                    return Err(Failed::with(error, unsent));
+                }
+            };
+            let was_used = lease.connection().is_used;
+            let began = self.clock.now();
+            match lease.connection().exchange(request, &limits.timeouts).await {
+                Ok(response) => {
+                    self.first_byte.add(self.clock.now().saturating_duration_since(began));
+                    return Ok(ResponseBody::attach(response, lease, limits.body_timeout));
+                }
+                Err(Failed { unsent: Some(again), .. }) if was_used => request = *again,
+                Err(failed) => {
+                    self.failures.inc();
+                    return Err(failed);
+                }
+            }
+        }
+    }
+
+    /// A connection: a kept one, or a new one, or the next that is given back.
+    async fn acquire(self: &Arc<Self>, limits: &Limits) -> Result<Lease, Error> {
+        let receiver = {
+            let now = self.clock.now();
+            let mut state = self.state.lock();
+            while let Some(connection) = state.idle.pop() {
+                if limits.allows(&connection, now) {
+                    return Ok(self.lease(connection));
+                }
+                state.open -= 1;
+                self.recycled.inc();
+            }
+            let (sender, receiver) = oneshot::channel();
+            state.waiting.push_back(sender);
+            receiver
+        };
+        self.serve_waiting();
+        match tokio::time::timeout(limits.acquire_timeout, receiver).await {
+            Ok(Ok(outcome)) => outcome.map(|connection| self.lease(connection)),
+            Ok(Err(_)) => Err(Error::ConnectionRefused),
+            Err(_) => Err(Error::AcquireTimeout),
+        }
+    }
+
+    fn lease(self: &Arc<Self>, connection: Box<Connection>) -> Lease {
+        self.busy.inc();
+        Lease { connection: Some(connection), pool: Arc::clone(self) }
+    }
+
+    /// Starts the dials that are missing: one for each that waits, within the cap.
+    fn serve_waiting(self: &Arc<Self>) {
+        let limits = self.limits.load();
+        let mut state = self.state.lock();
+        state.waiting.retain(|waiting| !waiting.is_closed());
+        while state.dialing < state.waiting.len()
+            && (limits.max_connections == 0 || state.open < limits.max_connections)
+        {
+            state.dialing += 1;
+            state.open += 1;
+            let (pool, limit) = (Arc::clone(self), limits.connect_timeout);
+            tokio::spawn(async move { pool.dial(limit).await });
+        }
+    }
+
+    async fn dial(self: Arc<Self>, limit: Duration) {
+        let began = self.clock.now();
+        let outcome = Connection::open(self.connector.clone(), &self.server, limit, self.clock).await;
+        self.state.lock().dialing -= 1;
+        match outcome {
+            Ok(connection) => {
+                self.created.inc();
+                self.connect_time.add(self.clock.now().saturating_duration_since(began));
+                self.hand_over(connection);
+            }
+            Err(error) => {
+                {
+                    let mut state = self.state.lock();
+                    state.open -= 1;
+                    while let Some(waiting) = state.waiting.pop_front() {
+                        if waiting.send(Err(error)).is_ok() {
+                            break;
+                        }
+                    }
+                }
+                self.serve_waiting();
+            }
+        }
+    }
+
+    /// Gives a connection to whoever waits first, or keeps it.
+    fn hand_over(&self, mut connection: Box<Connection>) {
+        let mut state = self.state.lock();
+        while let Some(waiting) = state.waiting.pop_front() {
+            match waiting.send(Ok(connection)) {
+                Ok(()) => return,
+                Err(Ok(back)) => connection = back,
+                Err(Err(_)) => return,
+            }
+        }
+        connection.idle_since = self.clock.now();
+        state.idle.push(connection);
+    }
+
+    /// A leased connection came back: kept where it can be used again.
+    fn put_back(self: &Arc<Self>, mut connection: Box<Connection>) {
+        self.busy.dec();
+        // A response without a body ends before the protocol machine was told: one more step readies it.
+        let is_ready = connection.is_ready() || (!connection.is_closed() && connection.is_ready());
+        if is_ready && self.limits.load().is_young(&connection, self.clock.now()) {
+            self.hand_over(connection);
+        } else {
+            drop(connection);
+            self.state.lock().open -= 1;
+            self.serve_waiting();
+        }
+    }
+
+    /// Closes what is too old, was idle for too long, or was closed by the server.
+    pub(super) fn sweep(&self, now: Instant) {
+        let limits = self.limits.load();
+        let mut state = self.state.lock();
+        let before = state.idle.len();
+        state.idle.retain_mut(|connection| limits.allows(connection, now) && !connection.is_closed());
+        let closed = before - state.idle.len();
+        state.open -= closed;
+        self.recycled.add(closed as u64);
+    }
+
+    pub(super) fn stats(&self) -> ServerStats {
+        let state = self.state.lock();
+        ServerStats {
+            server: self.server.to_string(),
+            open: state.open - state.dialing,
+            idle: state.idle.len(),
+            max: self.limits.load().max_connections,
+            waiting: state.waiting.iter().filter(|waiting| !waiting.is_closed()).count(),
+            created: self.created.value(),
+            recycled: self.recycled.value(),
+            requests: self.requests.value(),
+            failures: self.failures.value(),
+            mean_connect: mean(&self.connect_time, self.created.value()),
+            mean_first_byte: mean(
+                &self.first_byte,
+                self.requests.value().saturating_sub(self.failures.value()),
+            ),
+        }
+    }
+}
+
+fn mean(total: &TimeTotal, count: u64) -> Duration {
+    total.value() / u32::try_from(count.max(1)).unwrap_or(u32::MAX)
+}
+
+impl Limits {
+    fn allows(&self, connection: &Connection, now: Instant) -> bool {
+        let idle = now.saturating_duration_since(connection.idle_since);
+        idle < connection.keep_alive.map_or(self.idle_timeout, |said| said.min(self.idle_timeout))
+            && self.is_young(connection, now)
+    }
+
+    fn is_young(&self, connection: &Connection, now: Instant) -> bool {
+        now.saturating_duration_since(connection.born) < self.max_age
+    }
+}
+
+impl From<&Spec> for Limits {
+    fn from(spec: &Spec) -> Self {
+        Self {
+            max_connections: spec.max_connections,
+            acquire_timeout: spec.acquire_timeout,
+            connect_timeout: spec.connect_timeout,
+            idle_timeout: spec.idle_timeout,
+            max_age: spec.max_age,
+            timeouts: Timeouts::from(spec),
+            body_timeout: spec.body_timeout,
+        }
+    }
+}
+
+/// The use of a connection; given back when its response was read to the end, closed when dropped before that.
+#[derive(Debug)]
+pub(super) struct Lease {
+    connection: Option<Box<Connection>>,
+    pool: Arc<Pool>,
+}
+
+impl Lease {
+    #[expect(clippy::expect_used, reason = "the connection is there until the lease is consumed")]
+    pub(super) fn connection(&mut self) -> &mut Connection {
+        self.connection.as_mut().expect("a lease holds its connection")
+    }
+
+    /// The response was read to the end.
+    pub(super) fn give_back(mut self) {
+        if let Some(connection) = self.connection.take() {
+            self.pool.put_back(connection);
+        }
+    }
+
+    /// The connection leaves the pool for good, as a tunnel; it still counts until `Lease` is dropped.
+    pub(super) fn detach(mut self) -> (Option<Box<Connection>>, TunnelPlace) {
+        let connection = self.connection.take();
+        (connection, TunnelPlace(Arc::clone(&self.pool)))
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if self.connection.take().is_some() {
+            self.pool.busy.dec();
+            self.pool.state.lock().open -= 1;
+            self.pool.serve_waiting();
+        }
+    }
+}
+
+/// The place of a tunnel among the server's connections, until it is dropped.
+#[derive(Debug)]
+pub struct TunnelPlace(Arc<Pool>);
+
+impl Drop for TunnelPlace {
+    fn drop(&mut self) {
+        self.0.busy.dec();
+        self.0.state.lock().open -= 1;
+        self.0.serve_waiting();
+    }
+}
