@@ -79,7 +79,7 @@ async fn each_kind_of_mistake_ends_with_2_and_names_its_place() {
         (format!("{good}[cache]\nmax_bytes = '5 bananas'\n"), "bananas"),
         (format!("{good}[admin]\ntoken = '${{FOREBAY_TEST_UNSET}}'\n"), "FOREBAY_TEST_UNSET"),
         (format!("{good}[admin]\naddress = '0.0.0.0:9090'\n"), "token"),
-        (format!("{good}[[routes]]\nname = 'a'\nmatch = 'api/x'\n"), "api/x"),
+        (format!("{good}[[routes]]\nname = 'a'\nmatch = '/x/{{a'\n"), "/x/{a"),
         (
             format!(
                 "{good}[[routes]]\nname = 'a'\nmatch = '/x/{{a}}'\n[[routes]]\nname = 'b'\nmatch = '/x/{{b}}'\n"
@@ -124,7 +124,8 @@ async fn the_file_is_found_by_flag_variable_or_folder() {
 #[tokio::test]
 async fn variables_are_filled_in() {
     let text = "[upstreams.scan]\nservers = ['${SCAN_URL:-http://127.0.0.1:8000}']\n\
-                [admin]\ntoken = '${TEST_TOKEN:?set TEST_TOKEN first}'\n";
+                [admin]\ntoken = '${TEST_TOKEN:?set TEST_TOKEN first}'\n\
+                [[routes]]\nname = 'all'\nmatch = '/{*rest}'\n";
     let unset = check(text).await;
     assert_eq!(unset.status, Some(2));
     assert!((unset.stderr + &unset.stdout).contains("set TEST_TOKEN first"));

@@ -18,7 +18,7 @@ pub(crate) mod wire;
 pub(crate) use client::{Connection, Response, concurrently, request};
 pub(crate) use command::forebay;
 pub(crate) use h2::H2;
-pub(crate) use origin::{Origin, Seen};
+pub(crate) use origin::Origin;
 pub(crate) use proxy::Proxy;
 pub(crate) use scratch::Scratch;
 pub(crate) use script::{Gate, Script};

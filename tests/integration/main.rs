@@ -20,6 +20,7 @@ mod harness;
 mod harness_itself;
 mod in_flight;
 mod limits;
+mod logs;
 mod memory;
 mod rate_limits;
 mod real_backend;

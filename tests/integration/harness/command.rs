@@ -7,6 +7,10 @@ use super::wait::within;
 /// The binary under test.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_forebay");
 
+/// The environment variables that forebay itself reads; no test inherits them.
+pub(crate) const VARIABLES: [&str; 5] =
+    ["FOREBAY_CONFIG", "FOREBAY_LISTEN", "FOREBAY_ADMIN", "FOREBAY_ADMIN_TOKEN", "FOREBAY_LOG"];
+
 /// A call of `forebay` in the making.
 #[derive(Debug)]
 pub(crate) struct Call(tokio::process::Command);

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::client::{Request, Response, request};
-use super::command::BINARY;
+use super::command::{BINARY, VARIABLES};
 use super::origin::Origin;
 use super::scratch::Scratch;
 use super::wait::{wait_until, within};
@@ -54,7 +54,9 @@ impl Proxy {
     }
 
     async fn spawn(mut command: Command, config: PathBuf, origin: SocketAddr, scratch: Scratch) -> Self {
-        command.env_remove("FOREBAY_CONFIG").env_remove("FOREBAY_ADMIN_TOKEN");
+        VARIABLES.iter().for_each(|name| {
+            command.env_remove(name);
+        });
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = command.spawn().expect("the forebay binary");
         let log = collect(process.stderr.take().expect("its standard error"));
