@@ -278,6 +278,7 @@ async fn interim_answers_do_not_stand_in_for_the_final_one() {
     let proxy = Proxy::start(&origin, "").await;
     let response = proxy.get("/").await;
     assert_eq!((response.status(), response.text()), (200, "final"));
+    assert!(response.interim.iter().all(|head| head.status() == 103), "{response:?}");
 }
 
 #[tokio::test]

@@ -9,7 +9,8 @@ async fn of_two_hundred_in_flight_none_fails() {
     let origin = Origin::start();
     let gate = Gate::closed();
     origin.on("*", Script::chunked().when(&gate).body("whole ").pause(seconds(0.2)).body("answer"));
-    let mut proxy = Proxy::start(&origin, "listener.drain_timeout = '60s'").await;
+    let config = "listener.drain_timeout = '60s'\nupstreams.origin.max_connections = 0";
+    let mut proxy = Proxy::start(&origin, config).await;
     let address = proxy.address;
     let all = tokio::spawn(concurrently(200, move |number| async move {
         let method = if number % 4 == 0 { "POST" } else { "GET" };

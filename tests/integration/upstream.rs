@@ -102,7 +102,18 @@ async fn connections_are_used_again() {
     for number in 0..20 {
         assert_eq!(proxy.get(&format!("/{number}")).await.status(), 200);
     }
-    assert_eq!(origin.connections(), 1);
+    assert!(origin.seen("*").iter().all(|seen| seen.connection == 0));
+}
+
+#[tokio::test]
+async fn an_origin_that_says_close_is_believed() {
+    let origin = Origin::start();
+    origin.on("*", Script::ok("last").closing());
+    let proxy = Proxy::start(&origin, "").await;
+    for path in ["/1", "/2", "/3"] {
+        assert_eq!(proxy.send(&request(&format!("POST {path}"))).await.text(), "last");
+    }
+    assert_eq!(origin.connections(), 3);
 }
 
 #[tokio::test]

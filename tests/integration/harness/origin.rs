@@ -16,8 +16,8 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::oneshot;
 
 use super::script::Script;
-use ledger::Ledger;
-pub(crate) use ledger::{Body, Seen};
+pub(crate) use ledger::Body;
+use ledger::{Ledger, Seen};
 
 type Answer = Arc<dyn Fn(&Seen) -> Script + Send + Sync>;
 

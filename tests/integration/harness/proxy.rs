@@ -168,7 +168,11 @@ impl Proxy {
 
     /// The lines of standard error so far.
     pub(crate) fn log(&self) -> Vec<String> {
-        self.log.borrow().clone()
+        self.log.borrow().iter().filter(|line| *line != ENDED).cloned().collect()
+    }
+
+    pub(crate) fn log_has_ended(&self) -> bool {
+        self.log.borrow().iter().any(|line| line == ENDED)
     }
 
     /// The lines of standard output so far.

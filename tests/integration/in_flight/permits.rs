@@ -97,12 +97,12 @@ async fn nothing_leaks_through_thousands_of_random_disconnects() {
 /// Asks and leaves after a while, before the answer, in the middle of it, or after it, as `number` decides.
 async fn leave_at_random(address: std::net::SocketAddr, number: usize) {
     let draw = number.wrapping_mul(0x9E37_79B9).rotate_left(13);
-    let method = if draw % 5 == 0 { "POST" } else { "GET" };
+    let method = if draw.is_multiple_of(5) { "POST" } else { "GET" };
     let mut connection = Connection::open(address).await;
     let asked =
         request(&format!("{method} /{}", "x".repeat(draw % 11))).field("X-Number", &number.to_string());
     let bytes = asked.bytes();
-    let sent = if draw % 17 == 0 { bytes.len() / 2 } else { bytes.len() };
+    let sent = if draw.is_multiple_of(17) { bytes.len() / 2 } else { bytes.len() };
     let _ = connection.wire.send(&bytes[..sent]).await;
     let patience = seconds(0.001 * f64::from(u32::try_from(draw % 40).unwrap()));
     let _ = tokio::time::timeout(patience, connection.try_response(method)).await;
