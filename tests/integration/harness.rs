@@ -8,6 +8,7 @@ pub(crate) mod client;
 pub(crate) mod command;
 pub(crate) mod h2;
 pub(crate) mod origin;
+pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod scratch;
 pub(crate) mod script;

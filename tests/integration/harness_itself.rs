@@ -1,5 +1,6 @@
 //! The harness without forebay: where these fail, nothing else here says anything.
 
+use crate::harness::backend::Backend;
 use crate::harness::origin::Body;
 use crate::harness::{Connection, Gate, Origin, Script, concurrently, request, seconds, wait_until};
 
@@ -90,4 +91,12 @@ async fn a_connection_that_gave_its_responses_is_closed_on_the_next_request() {
     connection.send(request("GET /2").bytes()).await;
     assert!(connection.try_response("GET").await.is_err());
     assert_eq!(origin.count("*"), 1);
+}
+
+#[tokio::test]
+async fn the_example_backend_runs_and_counts() {
+    let backend = Backend::start(&[("STATUS_MS", "1")]).await;
+    let status = request("GET /api/scan/status/7").send(backend.address()).await;
+    assert_eq!((status.status(), status.field("cache-control")), (404, Some("no-store")));
+    assert_eq!(backend.counts().await["requests"]["/api/scan/status/7"], 1);
 }

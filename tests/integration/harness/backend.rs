@@ -3,15 +3,16 @@
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use super::client::request;
+use super::process::Process;
 
 /// A running `examples/scan-backend`; killed when dropped.
 #[derive(Debug)]
 pub(crate) struct Backend {
     address: SocketAddr,
-    process: Child,
+    _process: Process,
 }
 
 impl Backend {
@@ -20,7 +21,7 @@ impl Backend {
         let mut command =
             Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/scan-backend/run"));
         command.arg("0").envs(environment.iter().copied()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut process = command.spawn().expect("examples/scan-backend/run");
+        let mut process = Process::spawn(command);
         let output = process.stderr.take().expect("its standard error");
         let (found, address) = tokio::sync::oneshot::channel();
         std::thread::spawn(move || {
@@ -31,8 +32,10 @@ impl Backend {
                     line.split("http://").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok());
                 before.push_str(&line);
                 before.push('\n');
-                if let Some(found) = address.and(found.take()) {
-                    let _ = found.send(address.ok_or(String::new()));
+                if let Some(address) = address
+                    && let Some(found) = found.take()
+                {
+                    let _ = found.send(Ok(address));
                 }
             }
             if let Some(found) = found {
@@ -40,7 +43,7 @@ impl Backend {
             }
         });
         match address.await.expect("its first lines") {
-            Ok(address) => Self { address, process },
+            Ok(address) => Self { address, _process: process },
             Err(output) => panic!("examples/scan-backend/run ended before it listened:\n{output}"),
         }
     }
@@ -52,12 +55,5 @@ impl Backend {
     /// What the backend counted by itself: `requests` by path, `scans_now`, `scans_most`.
     pub(crate) async fn counts(&self) -> serde_json::Value {
         request("GET /api/debug/counts").send(self.address).await.json()
-    }
-}
-
-impl Drop for Backend {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use super::client::{Request, Response, request};
 use super::command::{BINARY, VARIABLES};
 use super::origin::Origin;
+use super::process::Process;
 use super::scratch::Scratch;
 use super::wait::{wait_until, within};
 
@@ -24,7 +25,7 @@ pub(crate) struct Proxy {
     pub(crate) admin: SocketAddr,
     pub(crate) config: PathBuf,
     origin: SocketAddr,
-    process: Child,
+    process: Process,
     log: Arc<watch::Sender<Vec<String>>>,
     output: Arc<watch::Sender<Vec<String>>>,
     scratch: Scratch,
@@ -58,7 +59,7 @@ impl Proxy {
             command.env_remove(name);
         });
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut process = command.spawn().expect("the forebay binary");
+        let mut process = Process::spawn(command);
         let log = collect(process.stderr.take().expect("its standard error"));
         let output = collect(process.stdout.take().expect("its standard output"));
         let address = announced(&log, "listening").await;
@@ -194,8 +195,6 @@ impl Drop for Proxy {
                 Ok(None) | Err(_) => break None,
             }
         };
-        let _ = self.process.kill();
-        let _ = self.process.wait();
         let log = self.log.borrow().join("\n");
         if std::thread::panicking() {
             eprintln!("--- forebay's log\n{log}");
