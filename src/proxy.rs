@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use http::request::Parts;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 
 pub use self::body::Body;
@@ -32,7 +32,7 @@ use self::intake::Asked;
 use crate::cache::{CACHE_STATUS, CacheStatus, Forward, Forwarded, Lookup, Selected, StaleUse};
 use crate::metrics::CacheResult;
 use crate::policy::{Policy, State};
-use crate::refusal::Refusal;
+use crate::refusal::{ALLOWED_METHODS, Refusal};
 use crate::server::{Bounds, Handler, Peer};
 
 /// The proxy: what survives reloads, and the policy in force.
@@ -78,13 +78,23 @@ impl Proxy {
         exchange: &mut Exchange,
     ) -> Result<Response<Body>, Refusal> {
         let policy = self.policy.load_full();
-        let (asked, body) = intake::receive(request, peer, &policy, &self.state, exchange).await?;
+        let Some((asked, body)) = intake::receive(request, peer, &policy, &self.state, exchange).await?
+        else {
+            return Ok(about_the_server());
+        };
         let mut body = Some(body);
         let limit = asked.route.timeout;
+        let exchange_began = exchange.began;
         let answer = self.pass(asked, &mut body, peer, exchange);
         let answer = match limit {
             None => answer.await,
-            Some(limit) => tokio::time::timeout(limit, answer).await.unwrap_or(Err(Refusal::ExchangeTimeout)),
+            Some(limit) => {
+                let deadline = exchange_began + limit;
+                let answer = tokio::time::timeout_at(deadline, answer).await;
+                answer
+                    .unwrap_or(Err(Refusal::ExchangeTimeout))
+                    .map(|response| response.map(|body| body.until(deadline)))
+            }
         };
         match (answer, body) {
             (Err(refusal), Some(body)) => {
@@ -142,6 +152,14 @@ fn answer_from(selected: &Selected, mut parts: Parts, forwarded: Option<Forwarde
     let mut response = Response::new(body.map_or_else(Body::empty, Body::stored));
     *response.status_mut() = status;
     *response.headers_mut() = headers;
+    response
+}
+
+/// The answer to `OPTIONS *`, which asks about forebay itself (RFC 9110 section 9.3.7).
+fn about_the_server() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().insert(header::ALLOW, ALLOWED_METHODS);
     response
 }
 

@@ -106,6 +106,27 @@ pub fn has_token(headers: &HeaderMap, name: &HeaderName, member: &str) -> bool {
         .any(|value| tokens(value).any(|token| token.eq_ignore_ascii_case(member.as_bytes())))
 }
 
+/// How `Transfer-Encoding` frames a body (RFC 9112 section 6.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TransferCoding {
+    /// Not at all.
+    Absent,
+    /// By exactly one `chunked`, which is undone at this hop.
+    Chunked,
+    /// In a way that is not undone, or that peers may read differently.
+    Other,
+}
+
+/// The transfer coding of a message.
+pub fn transfer_coding(headers: &HeaderMap) -> TransferCoding {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => TransferCoding::Absent,
+        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => TransferCoding::Chunked,
+        _ => TransferCoding::Other,
+    }
+}
+
 /// The declared length of a body; `None` where there is none or it is not a plain number.
 pub fn content_length(headers: &HeaderMap) -> Option<u64> {
     let text = headers.get(header::CONTENT_LENGTH)?.to_str().ok()?;
@@ -158,6 +179,20 @@ mod tests {
         );
         remove_hop_by_hop(&mut headers);
         assert_eq!(headers, map(&kept));
+    }
+
+    #[test]
+    fn one_chunked_is_the_only_transfer_coding() {
+        let coding = |lines: &[&str]| {
+            transfer_coding(&map(&lines.iter().map(|line| ("transfer-encoding", *line)).collect::<Vec<_>>()))
+        };
+        assert_eq!(coding(&[]), TransferCoding::Absent);
+        assert_eq!(coding(&["Chunked"]), TransferCoding::Chunked);
+        for other in
+            [&["gzip, chunked"][..], &["chunked, gzip"], &["chunked", "chunked"], &["identity"], &[""]]
+        {
+            assert_eq!(coding(other), TransferCoding::Other, "{other:?}");
+        }
     }
 
     #[test]

@@ -20,7 +20,8 @@ use crate::client::{ClientAddress, Identity, KeySpec, PartitionKey, Seen};
 use crate::collapse::FlightKey;
 use crate::digest::Digester;
 use crate::http::body::UploadFault;
-use crate::http::{fields, target};
+use crate::http::fields::{self, TransferCoding};
+use crate::http::target;
 use crate::policy::{Collapse, Destination, InFlight, Policy, Route, State};
 use crate::refusal::Refusal;
 use crate::router::Captures;
@@ -48,7 +49,7 @@ pub(super) struct Asked {
     pub(super) has_body: bool,
 }
 
-/// Takes a request in.
+/// Takes a request in; `None` for `OPTIONS *`, which is about no resource.
 ///
 /// # Errors
 /// The refusal, after as much of the body was read as lets the client see it.
@@ -58,10 +59,16 @@ pub(super) async fn receive(
     policy: &Policy,
     state: &State,
     exchange: &mut Exchange,
-) -> Result<(Asked, Incoming), Refusal> {
+) -> Result<Option<(Asked, Incoming)>, Refusal> {
     let (mut parts, body) = request.into_parts();
     let (destination, captures) = match look(&mut parts, &body, policy) {
-        Ok(found) => found,
+        Ok(Some(found)) => found,
+        Ok(None) => {
+            if !body.is_end_stream() {
+                peer.watch.linger();
+            }
+            return Ok(None);
+        }
         Err(refusal) => {
             settle(body, &refusal, peer).await;
             return Err(refusal);
@@ -73,14 +80,17 @@ pub(super) async fn receive(
     exchange.asked_by(client.ip);
     let identity = route.identity.identify(&parts.headers, &state.digester);
     let has_body = !body.is_end_stream();
-    Ok((
-        Asked { parts, route, destination, captures, client, identity, digester: state.digester, has_body },
-        body,
-    ))
+    let digester = state.digester;
+    let asked = Asked { parts, route, destination, captures, client, identity, digester, has_body };
+    Ok(Some((asked, body)))
 }
 
 /// Checks what the protocol library lets through, canonicalises, and finds the route.
-fn look(parts: &mut Parts, body: &Incoming, policy: &Policy) -> Result<(Destination, Captures), Refusal> {
+fn look(
+    parts: &mut Parts,
+    body: &Incoming,
+    policy: &Policy,
+) -> Result<Option<(Destination, Captures)>, Refusal> {
     if matches!(parts.method, Method::CONNECT | Method::TRACE) {
         return Err(Refusal::MethodNotAllowed);
     }
@@ -89,21 +99,23 @@ fn look(parts: &mut Parts, body: &Incoming, policy: &Policy) -> Result<(Destinat
     if body.size_hint().lower() > policy.listener.max_body_bytes {
         return Err(Refusal::Upload(UploadFault::TooLarge));
     }
+    if parts.uri.path() == "*" {
+        return Ok(None);
+    }
     let found =
         policy.router.find(&parts.method, host(&parts.headers), parts.uri.path()).ok_or(Refusal::NoRoute)?;
-    Ok((found.route.clone(), found.captures))
+    Ok(Some((found.route.clone(), found.captures)))
 }
 
 /// Exactly one `chunked` or none (RFC 9112 section 6.1); the library has refused what is broken outright.
 fn check_framing(parts: &Parts) -> Result<(), Refusal> {
-    let mut codings = parts.headers.get_all(header::TRANSFER_ENCODING).iter();
-    match (codings.next(), codings.next()) {
-        (None, _) => Ok(()),
-        (Some(_), _) if parts.version != Version::HTTP_11 => {
+    match fields::transfer_coding(&parts.headers) {
+        TransferCoding::Absent => Ok(()),
+        TransferCoding::Chunked | TransferCoding::Other if parts.version != Version::HTTP_11 => {
             Err(Refusal::BadFraming("Transfer-Encoding has no place in this version of HTTP"))
         }
-        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
-        _ => Err(Refusal::UnknownCoding),
+        TransferCoding::Chunked => Ok(()),
+        TransferCoding::Other => Err(Refusal::UnknownCoding),
     }
 }
 

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use tokio::time::Instant;
@@ -20,6 +20,7 @@ use super::{Error, Patience, Server};
 use crate::clock::Clock;
 use crate::clock::deadline::Deadline;
 use crate::http::body::{RequestBody, UploadOutcome};
+use crate::http::fields::{self, TransferCoding};
 
 /// The largest response head that is read.
 const MAX_RESPONSE_HEAD: usize = 128 * 1024;
@@ -71,7 +72,8 @@ impl Connection {
                 _ => Error::ConnectionRefused,
             })?;
             let mut builder = http1::Builder::new();
-            builder.max_header_size(MAX_RESPONSE_HEAD);
+            // The buffer also bounds a chunk, and what a reader that stalls holds.
+            builder.max_header_size(MAX_RESPONSE_HEAD).max_buf_size(MAX_RESPONSE_HEAD);
             builder.handshake(io).await.map_err(|_| Error::ConnectionRefused)
         };
         let (sender, driver) =
@@ -106,12 +108,13 @@ impl Connection {
             }
             if let Poll::Ready(outcome) = response.as_mut().poll(cx) {
                 self.timer.set(None);
-                return Poll::Ready(outcome.map_err(|mut refused| {
+                let outcome = outcome.map_err(|mut refused| {
                     let unsent = refused.take_message().map(Box::new);
                     let error = cause(&refused.into_error());
                     let is_stale = was_used && error == Error::ConnectionTerminated;
                     Failed { error, unsent, is_stale }
-                }));
+                });
+                return Poll::Ready(outcome.and_then(refuse_unknown_coding));
             }
             self.timer.set(watch.as_mut().map(|watch| watch.deadline(self.clock)));
             self.timer.poll_passed(cx).map(|()| Err(Failed::with(Error::ResponseTimeout, None)))
@@ -183,6 +186,17 @@ impl Watch {
         }
         self.since + self.patience.after(progress)
     }
+}
+
+/// The protocol library reads a body of unknown coding up to the end of the connection and leaves the coding on: handed
+/// on without its `Transfer-Encoding`, it would be another body.
+fn refuse_unknown_coding(response: Response<Incoming>) -> Result<Response<Incoming>, Failed> {
+    let is_known = match fields::transfer_coding(response.headers()) {
+        TransferCoding::Absent => true,
+        TransferCoding::Chunked => response.version() == Version::HTTP_11,
+        TransferCoding::Other => false,
+    };
+    if is_known { Ok(response) } else { Err(Failed::with(Error::InvalidResponse, None)) }
 }
 
 fn cause(error: &hyper::Error) -> Error {
