@@ -25,7 +25,7 @@ use crate::server::Peer;
 use crate::upstream::{self, ResponseBody};
 
 /// How much of a body that is not stored is kept for those who join while it streams.
-const KEPT_FOR_JOINERS: u64 = 1024 * 1024;
+const KEPT_FOR_JOINERS: u64 = 512 * 1024;
 
 impl Proxy {
     /// Answers from a flight.
@@ -183,7 +183,11 @@ impl Job {
         if let Some((stale, _)) = &self.missed.stale {
             stale.add_conditions(request.headers_mut());
         }
-        Ok((route.upstream.send(request, None).await?, permit))
+        let response = route.upstream.send(request, None).await?;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(Refusal::UnaskedUpgrade);
+        }
+        Ok((response, permit))
     }
 
     /// No response: a stale one may serve instead.
@@ -281,7 +285,11 @@ impl Job {
         plan: Option<Plan>,
     ) {
         let patience = self.asked.route.upstream.patience().body;
-        let retain = plan.as_ref().map_or(KEPT_FOR_JOINERS, Plan::max_object);
+        let retain = match &plan {
+            Some(plan) => plan.max_object(),
+            None if self.asked.route.collapse == Collapse::Off => 0,
+            None => KEPT_FOR_JOINERS,
+        };
         let mut trailers = None;
         while let Some(frame) = body.frame().await {
             let Ok(frame) = frame else { return self.land(&producer) };
@@ -311,7 +319,7 @@ impl Job {
     /// Whether everybody in the flight may have this response, or only the one who began it. All in it have the same
     /// credentials, unless the route collapses across them; without credentials, nobody knows who is who.
     fn may_be_shared(&self, facts: &ResponseFacts, parts: &response::Parts) -> bool {
-        let is_whole = !matches!(parts.status, StatusCode::PARTIAL_CONTENT | StatusCode::SWITCHING_PROTOCOLS);
+        let is_whole = parts.status != StatusCode::PARTIAL_CONTENT;
         let is_endless = parts
             .headers
             .get(header::CONTENT_TYPE)
