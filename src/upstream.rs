@@ -264,11 +264,9 @@ impl Cluster {
                 }
                 Err(failed) => {
                     self.figures.errors.inc();
-                    request = match failed
-                        .unsent
-                        .map(|unsent| *unsent)
-                        .or_else(|| spare.take().filter(|_| failed.is_stale))
-                    {
+                    // A server that has just refused is not asked again at once; another one may be.
+                    let unsent = failed.unsent.filter(|_| live.pools.len() > 1).map(|unsent| *unsent);
+                    request = match unsent.or_else(|| spare.take().filter(|_| failed.is_stale)) {
                         Some(again) if retries_left > 0 && live.budget.withdraw(began) => again,
                         _ => return Err(failed.error),
                     };

@@ -107,9 +107,22 @@ fn tell_of_the_client(headers: &mut HeaderMap, forwarding: &Forwarding<'_>) {
             }
         }
     }
+    continue_forwarded(headers, forwarding.peer);
     headers.entry(FORWARDED_PROTO).or_insert(HeaderValue::from_static(forwarding.scheme));
     if let Some(host) = host {
         headers.entry(FORWARDED_HOST).or_insert(host);
+    }
+}
+
+/// Adds the peer to a `Forwarded` that came in (RFC 7239 section 4), as another line of the list.
+fn continue_forwarded(headers: &mut HeaderMap, peer: &HeaderValue) {
+    let Some(address) = peer.to_str().ok().filter(|_| headers.contains_key(header::FORWARDED)) else {
+        return;
+    };
+    let element =
+        if address.contains(':') { format!("for=\"[{address}]\"") } else { format!("for={address}") };
+    if let Ok(element) = HeaderValue::from_str(&element) {
+        headers.append(header::FORWARDED, element);
     }
 }
 
@@ -165,6 +178,7 @@ mod tests {
             false,
         );
         assert_eq!(headers["x-forwarded-for"], "10.0.0.9");
+        assert!(!headers.contains_key("forwarded"));
         assert_eq!(headers["x-forwarded-proto"], "http");
         assert_eq!(headers["x-forwarded-host"], "api.example");
         for gone in ["forwarded", "x-real-ip", "x-forwarded-prefix"] {
@@ -180,9 +194,12 @@ mod tests {
                 ("x-forwarded-for", "2.2.2.2"),
                 ("x-forwarded-proto", "https"),
                 ("x-forwarded-host", "front.example"),
+                ("forwarded", "for=1.1.1.1"),
             ],
             true,
         );
+        let elements: Vec<_> = headers.get_all("forwarded").iter().collect();
+        assert_eq!(elements, ["for=1.1.1.1", "for=10.0.0.9"]);
         assert_eq!(headers["x-forwarded-for"], "1.1.1.1, 2.2.2.2, 10.0.0.9");
         assert_eq!(headers["x-forwarded-proto"], "https");
         assert_eq!(headers["x-forwarded-host"], "front.example");
