@@ -19,12 +19,15 @@ mod mishap;
 mod request_id;
 mod tunnel;
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use http::request::Parts;
 use http::{Request, Response, StatusCode, header};
+use http_body::Body as _;
 use hyper::body::Incoming;
+use tokio::time::Instant;
 
 pub use self::body::Body;
 use self::exchange::Exchange;
@@ -48,9 +51,25 @@ impl Handler for Proxy {
     type Body = Body;
 
     async fn handle(&self, request: Request<Incoming>, peer: &Arc<Peer>) -> Response<Body> {
+        let panics = &self.state.listener.panics;
         let mut exchange = Exchange::begin(&self.state, &request, peer);
-        let answer =
-            mishap::caught(self.answer(request, peer, &mut exchange), &self.state.listener.panics).await;
+        let (parts, body) = request.into_parts();
+        let mut body = Some(body);
+        let answer = match mishap::caught(|| self.at_once(parts, &body, peer, &mut exchange), panics) {
+            Ok(Step::Answered(response)) => Ok(response),
+            // In a box of its own: a hit must not carry the memory that a slower way needs.
+            Ok(Step::Onward(onward)) => {
+                let answer = Box::pin(self.in_time(onward, &mut body, peer, &mut exchange));
+                mishap::caught_in_time(answer, panics).await
+            }
+            Err(refusal) => Err(refusal),
+        };
+        let is_badly_framed = answer.as_ref().err().map(Refusal::is_about_framing);
+        if let (Some(is_badly_framed), Some(body)) =
+            (is_badly_framed, body.take_if(|body| !body.is_end_stream()))
+        {
+            Box::pin(intake::settle(body, is_badly_framed, peer)).await;
+        }
         match answer {
             Ok(response) => exchange.answered(response),
             Err(refusal) => exchange.refused(&refusal),
@@ -62,6 +81,19 @@ impl Handler for Proxy {
     }
 }
 
+/// What the stages that never wait have come to.
+enum Step {
+    Answered(Response<Body>),
+    Onward(Box<Onward>),
+}
+
+/// A request that goes to the upstream.
+struct Onward {
+    asked: Asked,
+    /// `None` where it is this request's own affair: neither stored nor shared.
+    missed: Option<Missed>,
+}
+
 /// A request that no stored response answers, and why.
 #[derive(Debug)]
 struct Missed {
@@ -71,62 +103,32 @@ struct Missed {
 }
 
 impl Proxy {
-    async fn answer(
+    /// The stages that never wait: receive, route, identify, rate limits, cache lookup.
+    fn at_once(
         &self,
-        request: Request<Incoming>,
+        parts: Parts,
+        body: &Option<Incoming>,
         peer: &Peer,
         exchange: &mut Exchange,
-    ) -> Result<Response<Body>, Refusal> {
-        let policy = self.policy.load_full();
-        let Some((asked, body)) = intake::receive(request, peer, &policy, &self.state, exchange).await?
-        else {
-            return Ok(about_the_server());
+    ) -> Result<Step, Refusal> {
+        let policy = self.policy.load();
+        let asked = match intake::receive(parts, body.as_ref(), peer, &policy, &self.state, exchange)? {
+            Some(asked) => asked,
+            None => return Ok(Step::Answered(about_the_server())),
         };
-        let mut body = Some(body);
-        let limit = asked.route.timeout;
-        let exchange_began = exchange.began;
-        let answer = self.pass(asked, &mut body, peer, exchange);
-        let answer = match limit {
-            None => answer.await,
-            Some(limit) => {
-                let deadline = exchange_began + limit;
-                let answer = tokio::time::timeout_at(deadline, answer).await;
-                answer
-                    .unwrap_or(Err(Refusal::ExchangeTimeout))
-                    .map(|response| response.map(|body| body.until(deadline)))
-            }
-        };
-        match (answer, body) {
-            (Err(refusal), Some(body)) => {
-                intake::settle(body, &refusal, peer).await;
-                Err(refusal)
-            }
-            (answer, _) => answer,
-        }
-    }
-
-    /// The stages, in their order. The body is taken by the stage that sends it.
-    async fn pass(
-        &self,
-        asked: Asked,
-        body: &mut Option<Incoming>,
-        peer: &Peer,
-        exchange: &mut Exchange,
-    ) -> Result<Response<Body>, Refusal> {
         exchange.charge(&asked, &asked.route.rate_limits)?;
         if !asked.may_share() {
-            let reason = if asked.parts.method.is_safe() { Forward::Bypass } else { Forward::Method };
-            return self.forward(asked, body, reason, peer, exchange).await;
+            return Ok(Step::Onward(Box::new(Onward { asked, missed: None })));
         }
-        let missed = match self.look_up(&asked) {
+        let missed = match self.look_up(&asked, exchange.began) {
             Lookup::Fresh(selected) => {
                 exchange.count_cache(CacheResult::Hit);
-                return Ok(answer_from(&selected, asked.parts, None));
+                return Ok(Step::Answered(answer_from(&selected, asked.parts, None)));
             }
             Lookup::Stale(selected, usable) if usable.while_revalidate => {
                 self.refresh(&asked, &selected, usable, peer, exchange);
                 exchange.count_cache(CacheResult::Stale);
-                return Ok(answer_from(&selected, asked.parts, None));
+                return Ok(Step::Answered(answer_from(&selected, asked.parts, None)));
             }
             Lookup::Stale(selected, usable) => {
                 Missed { reason: usable.reason, stale: Some((selected, usable)) }
@@ -134,12 +136,39 @@ impl Proxy {
             Lookup::Forward(reason) => Missed { reason, stale: None },
             Lookup::OnlyIfCached => return Err(Refusal::OnlyIfCached),
         };
-        self.fly(asked, missed, peer, exchange).await
+        Ok(Step::Onward(Box::new(Onward { asked, missed: Some(missed) })))
     }
 
-    fn look_up(&self, asked: &Asked) -> Lookup {
+    /// The stages that wait: collapse, upstream-charged limits, permit or queue, upstream. The body is taken by the one
+    /// that sends it.
+    async fn in_time(
+        &self,
+        onward: Box<Onward>,
+        body: &mut Option<Incoming>,
+        peer: &Peer,
+        exchange: &mut Exchange,
+    ) -> Result<Response<Body>, Refusal> {
+        let Onward { asked, missed } = *onward;
+        let deadline = asked.route.timeout.map(|limit| exchange.began + limit);
+        let answer = async {
+            match missed {
+                Some(missed) => Box::pin(self.fly(asked, missed, peer, exchange)).await,
+                None => {
+                    let reason = if asked.parts.method.is_safe() { Forward::Bypass } else { Forward::Method };
+                    self.forward(asked, body, reason, peer, exchange).await
+                }
+            }
+        };
+        let mut answer = pin!(answer);
+        let Some(deadline) = deadline else { return answer.await };
+        let answer = tokio::time::timeout_at(deadline, answer.as_mut()).await;
+        let response = answer.unwrap_or(Err(Refusal::ExchangeTimeout))?;
+        Ok(response.map(|body| body.until(deadline)))
+    }
+
+    fn look_up(&self, asked: &Asked, now: Instant) -> Lookup {
         let (cache, key) = (&asked.route.cache, asked.storage_key());
-        self.state.cache.lookup(cache, key, &asked.parts, asked.is_credentialed(), self.state.clock.now())
+        self.state.cache.lookup(cache, key, &asked.parts, asked.is_credentialed(), now)
     }
 }
 

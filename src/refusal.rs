@@ -95,6 +95,11 @@ impl Refusal {
         matches!(self, Self::Upstream(_) | Self::UnaskedUpgrade | Self::ExchangeTimeout)
     }
 
+    /// Whether the message itself is broken, so that nothing more can be read from its connection.
+    pub fn is_about_framing(&self) -> bool {
+        matches!(self, Self::BadFraming(_) | Self::UnknownCoding)
+    }
+
     /// The name of the rule that refused.
     pub fn limit(&self) -> Option<&str> {
         match self {

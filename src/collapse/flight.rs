@@ -354,11 +354,7 @@ impl<C: Cargo> Producer<C> {
     fn poll_room(&self, cx: &mut Context<'_>) -> Poll<Result<(), Abandoned>> {
         let mut state = self.flight.state.lock();
         if state.is_whole || state.kept < WINDOW {
-            return Poll::Ready(if !state.is_whole && state.is_deserted() {
-                Err(Abandoned)
-            } else {
-                Ok(())
-            });
+            return Poll::Ready(if !state.is_whole && state.is_deserted() { Err(Abandoned) } else { Ok(()) });
         }
         if state.is_deserted() {
             return Poll::Ready(Err(Abandoned));

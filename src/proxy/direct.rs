@@ -44,17 +44,16 @@ impl Proxy {
         exchange: &mut Exchange,
     ) -> Result<Response<Body>, Refusal> {
         exchange.charge(&asked, &asked.route.upstream_rate_limits)?;
-        let began = self.state.clock.now();
         let permit = asked.admit().await?;
+        exchange.queued = permit.as_ref().map(Permit::waited);
         let admitted = self.state.clock.now();
-        exchange.queued = Some(admitted.saturating_duration_since(began));
         let route = Arc::clone(&asked.route);
         let writing = self.writing(&asked);
         let (mut request, upload) = self.outgoing(asked, body, peer, exchange);
         let upgrade = upstream::wants_upgrade(request.headers()).then(|| hyper::upgrade::on(&mut request));
         let obtained = if let Some(writing) = writing {
             let tasks = self.state.afterlife.tasks.clone();
-            write(Arc::clone(&route), request, upload.clone(), permit, writing, tasks).await
+            Box::pin(write(Arc::clone(&route), request, upload.clone(), permit, writing, tasks)).await
         } else {
             route.upstream.send(request, None).await.map(|response| Obtained { response, permit })
         };

@@ -72,7 +72,7 @@ impl Proxy {
         peer: &Peer,
         exchange: &mut Exchange,
     ) -> Result<Response<Body>, Refusal> {
-        self.forward(Arc::unwrap_or_clone(asked), &mut None, reason, peer, exchange).await
+        Box::pin(self.forward(Arc::unwrap_or_clone(asked), &mut None, reason, peer, exchange)).await
     }
 
     /// Has a stale response fetched anew while it is served; nobody waits for the outcome.

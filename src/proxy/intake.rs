@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
-use http::{Method, Request, Version};
+use http::{Method, Version};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -52,43 +52,30 @@ pub(super) struct Asked {
 /// Takes a request in; `None` for `OPTIONS *`, which is about no resource.
 ///
 /// # Errors
-/// The refusal, after as much of the body was read as lets the client see it.
-pub(super) async fn receive(
-    request: Request<Incoming>,
+/// What is wrong with it, or that no route matches.
+pub(super) fn receive(
+    mut parts: Parts,
+    body: Option<&Incoming>,
     peer: &Peer,
     policy: &Policy,
     state: &State,
     exchange: &mut Exchange,
-) -> Result<Option<(Asked, Incoming)>, Refusal> {
-    let (mut parts, body) = request.into_parts();
-    let (destination, captures) = match look(&mut parts, &body, policy) {
-        Ok(Some(found)) => found,
-        Ok(None) => {
-            if !body.is_end_stream() {
-                peer.watch.linger();
-            }
-            return Ok(None);
-        }
-        Err(refusal) => {
-            settle(body, &refusal, peer).await;
-            return Err(refusal);
-        }
-    };
+) -> Result<Option<Asked>, Refusal> {
+    let Some((destination, captures)) = look(&mut parts, body, policy)? else { return Ok(None) };
     let route = Arc::clone(&destination.route);
     exchange.routed(&route, &parts);
     let client = policy.trusted_proxies.resolve(peer.address, &parts.headers);
     exchange.asked_by(client.ip);
     let identity = route.identity.identify(&parts.headers, &state.digester);
-    let has_body = !body.is_end_stream();
+    let has_body = body.is_some_and(|body| !body.is_end_stream());
     let digester = state.digester;
-    let asked = Asked { parts, route, destination, captures, client, identity, digester, has_body };
-    Ok(Some((asked, body)))
+    Ok(Some(Asked { parts, route, destination, captures, client, identity, digester, has_body }))
 }
 
 /// Checks what the protocol library lets through, canonicalises, and finds the route.
 fn look(
     parts: &mut Parts,
-    body: &Incoming,
+    body: Option<&Incoming>,
     policy: &Policy,
 ) -> Result<Option<(Destination, Captures)>, Refusal> {
     if matches!(parts.method, Method::CONNECT | Method::TRACE) {
@@ -96,7 +83,7 @@ fn look(
     }
     check_framing(parts)?;
     target::canonicalize(parts, DEFAULT_PORT)?;
-    if body.size_hint().lower() > policy.listener.max_body_bytes {
+    if body.is_some_and(|body| body.size_hint().lower() > policy.listener.max_body_bytes) {
         return Err(Refusal::Upload(UploadFault::TooLarge));
     }
     if parts.uri.path() == "*" {
@@ -120,13 +107,9 @@ fn check_framing(parts: &Parts) -> Result<(), Refusal> {
 }
 
 /// Lets the client read a refusal: a small body is read to its end, after a large one the connection lingers.
-pub(super) async fn settle(body: Incoming, refusal: &Refusal, peer: &Peer) {
-    if body.is_end_stream() {
-        return;
-    }
-    let is_framed_well = !matches!(refusal, Refusal::BadFraming(_) | Refusal::UnknownCoding);
+pub(super) async fn settle(body: Incoming, is_badly_framed: bool, peer: &Peer) {
     let is_small = body.size_hint().upper().is_none_or(|length| length <= DRAINED);
-    if !(is_framed_well && is_small && drain(body).await) {
+    if is_badly_framed || !is_small || !drain(body).await {
         peer.watch.linger();
     }
 }

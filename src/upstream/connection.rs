@@ -9,13 +9,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response, Version};
+use http::{Response, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use tokio::time::Instant;
 use tower::ServiceExt as _;
 
 use super::connect::{Connector, Io};
+use super::sending::Sending;
 use super::{Error, Patience, Server};
 use crate::clock::Clock;
 use crate::clock::deadline::Deadline;
@@ -40,21 +41,6 @@ pub(super) struct Connection {
     pub(super) keep_alive: Option<Duration>,
     /// Whether an exchange has been through it.
     pub(super) is_used: bool,
-}
-
-/// An exchange that failed.
-pub(super) struct Failed {
-    pub(super) error: Error,
-    /// The request, where no byte of it was sent.
-    pub(super) unsent: Option<Box<Request<RequestBody>>>,
-    /// Whether a connection that had been kept open turned out to be closed.
-    pub(super) is_stale: bool,
-}
-
-impl Failed {
-    pub(super) fn with(error: Error, unsent: Option<Request<RequestBody>>) -> Self {
-        Self { error, unsent: unsent.map(Box::new), is_stale: false }
-    }
 }
 
 impl Connection {
@@ -95,31 +81,38 @@ impl Connection {
     /// Sends a request and drives the connection until the response's head is there, or patience ends.
     pub(super) async fn exchange(
         &mut self,
-        request: Request<RequestBody>,
+        sending: &mut Sending<'_>,
         patience: Option<Patience>,
-    ) -> Result<Response<Incoming>, Failed> {
+    ) -> Result<Response<Incoming>, Error> {
+        let Some(request) = sending.take(self.is_used) else { return Err(Error::ConnectionTerminated) };
+        self.is_used = true;
         let upload = request.body().outcome();
-        let mut watch = patience.map(|patience| Watch::new(upload, self.clock.now(), patience));
-        let was_used = std::mem::replace(&mut self.is_used, true);
+        let mut watch = patience.map(|patience| Watch::new(upload, sending.now, patience));
         let mut response = pin!(self.sender.try_send_request(request));
-        std::future::poll_fn(|cx| {
+        let outcome = std::future::poll_fn(|cx| {
             if !self.has_ended {
                 self.has_ended = self.driver.poll_without_shutdown(cx).is_ready();
             }
             if let Poll::Ready(outcome) = response.as_mut().poll(cx) {
-                self.timer.set(None);
-                let outcome = outcome.map_err(|mut refused| {
-                    let unsent = refused.take_message().map(Box::new);
-                    let error = cause(&refused.into_error());
-                    let is_stale = was_used && error == Error::ConnectionTerminated;
-                    Failed { error, unsent, is_stale }
-                });
-                return Poll::Ready(outcome.and_then(refuse_unknown_coding));
+                return Poll::Ready(Some(outcome));
             }
             self.timer.set(watch.as_mut().map(|watch| watch.deadline(self.clock)));
-            self.timer.poll_passed(cx).map(|()| Err(Failed::with(Error::ResponseTimeout, None)))
+            self.timer.poll_passed(cx).map(|()| None)
         })
-        .await
+        .await;
+        self.timer.set(None);
+        sending.now = self.clock.now();
+        match outcome {
+            Some(Ok(response)) if is_coding_known(&response) => Ok(response),
+            Some(Ok(_)) => Err(Error::InvalidResponse),
+            Some(Err(mut refused)) => {
+                let unsent = refused.take_message();
+                let error = cause(&refused.into_error());
+                sending.failed(error, unsent);
+                Err(error)
+            }
+            None => Err(Error::ResponseTimeout),
+        }
     }
 
     /// Drives the protocol: reads, writes, hands chunks to the response's body.
@@ -190,13 +183,12 @@ impl Watch {
 
 /// The protocol library reads a body of unknown coding up to the end of the connection and leaves the coding on: handed
 /// on without its `Transfer-Encoding`, it would be another body.
-fn refuse_unknown_coding(response: Response<Incoming>) -> Result<Response<Incoming>, Failed> {
-    let is_known = match fields::transfer_coding(response.headers()) {
+fn is_coding_known(response: &Response<Incoming>) -> bool {
+    match fields::transfer_coding(response.headers()) {
         TransferCoding::Absent => true,
         TransferCoding::Chunked => response.version() == Version::HTTP_11,
         TransferCoding::Other => false,
-    };
-    if is_known { Ok(response) } else { Err(Failed::with(Error::InvalidResponse, None)) }
+    }
 }
 
 fn cause(error: &hyper::Error) -> Error {
