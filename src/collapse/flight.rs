@@ -393,11 +393,6 @@ impl<C: Cargo> Producer<C> {
         .await;
     }
 
-    /// Whether nobody takes part any more.
-    pub fn is_abandoned(&self) -> bool {
-        self.flight.state.lock().is_deserted()
-    }
-
     /// Every chunk so far, where all of them are still kept.
     pub fn whole(&self) -> Option<Vec<Bytes>> {
         let state = self.flight.state.lock();
