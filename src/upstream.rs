@@ -266,7 +266,12 @@ impl Cluster {
                 }
                 Err(error) => {
                     self.figures.errors.inc();
-                    let may_retry = sending.can_be_sent_again() && retries_left > 0;
+                    // A server that has just refused is not asked again at once; another one may be.
+                    let is_hopeless = sending.is_unsent && live.pools.len() == 1;
+                    let may_retry = sending.can_be_sent_again()
+                        && !is_hopeless
+                        && error != Error::AcquireTimeout
+                        && retries_left > 0;
                     if !may_retry || !live.budget.withdraw(self.clock.now()) {
                         return Err(error);
                     }

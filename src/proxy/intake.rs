@@ -3,7 +3,7 @@
 //! Promises: what comes out of here has one canonical target and host, framing that nobody can read in two ways, a route
 //! and a client; nothing that follows looks at the connection again.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderValue};
@@ -20,7 +20,8 @@ use crate::client::{ClientAddress, Identity, KeySpec, PartitionKey, Seen};
 use crate::collapse::FlightKey;
 use crate::digest::Digester;
 use crate::http::body::UploadFault;
-use crate::http::{fields, target};
+use crate::http::fields::{self, TransferCoding};
+use crate::http::target;
 use crate::policy::{Collapse, Destination, InFlight, Policy, Route, State};
 use crate::refusal::Refusal;
 use crate::router::Captures;
@@ -43,12 +44,13 @@ pub(super) struct Asked {
     destination: Destination,
     captures: Captures,
     pub(super) client: ClientAddress,
-    pub(super) identity: Identity,
+    /// Read when somebody asks for it: what is neither stored nor shared needs none.
+    identity: OnceLock<Identity>,
     digester: Digester,
     pub(super) has_body: bool,
 }
 
-/// Takes a request in.
+/// Takes a request in; `None` for `OPTIONS *`, which is about no resource.
 ///
 /// # Errors
 /// What is wrong with it, or that no route matches.
@@ -59,15 +61,16 @@ pub(super) fn receive(
     policy: &Policy,
     state: &State,
     exchange: &mut Exchange,
-) -> Result<Asked, Refusal> {
-    let (destination, captures) = look(&mut parts, body, policy)?;
+) -> Result<Option<Box<Asked>>, Refusal> {
+    let Some((destination, captures)) = look(&mut parts, body, policy)? else { return Ok(None) };
     let route = Arc::clone(&destination.route);
     exchange.routed(&route, &parts);
     let client = policy.trusted_proxies.resolve(peer.address, &parts.headers);
     exchange.asked_by(client.ip);
-    let identity = route.identity.identify(&parts.headers, &state.digester);
     let has_body = body.is_some_and(|body| !body.is_end_stream());
-    Ok(Asked { parts, route, destination, captures, client, identity, digester: state.digester, has_body })
+    let digester = state.digester;
+    let identity = OnceLock::new();
+    Ok(Some(Box::new(Asked { parts, route, destination, captures, client, identity, digester, has_body })))
 }
 
 /// Checks what the protocol library lets through, canonicalises, and finds the route.
@@ -75,7 +78,7 @@ fn look(
     parts: &mut Parts,
     body: Option<&Incoming>,
     policy: &Policy,
-) -> Result<(Destination, Captures), Refusal> {
+) -> Result<Option<(Destination, Captures)>, Refusal> {
     if matches!(parts.method, Method::CONNECT | Method::TRACE) {
         return Err(Refusal::MethodNotAllowed);
     }
@@ -84,21 +87,23 @@ fn look(
     if body.is_some_and(|body| body.size_hint().lower() > policy.listener.max_body_bytes) {
         return Err(Refusal::Upload(UploadFault::TooLarge));
     }
+    if parts.uri.path() == "*" {
+        return Ok(None);
+    }
     let found =
         policy.router.find(&parts.method, host(&parts.headers), parts.uri.path()).ok_or(Refusal::NoRoute)?;
-    Ok((found.route.clone(), found.captures))
+    Ok(Some((found.route.clone(), found.captures)))
 }
 
 /// Exactly one `chunked` or none (RFC 9112 section 6.1); the library has refused what is broken outright.
 fn check_framing(parts: &Parts) -> Result<(), Refusal> {
-    let mut codings = parts.headers.get_all(header::TRANSFER_ENCODING).iter();
-    match (codings.next(), codings.next()) {
-        (None, _) => Ok(()),
-        (Some(_), _) if parts.version != Version::HTTP_11 => {
+    match fields::transfer_coding(&parts.headers) {
+        TransferCoding::Absent => Ok(()),
+        TransferCoding::Chunked | TransferCoding::Other if parts.version != Version::HTTP_11 => {
             Err(Refusal::BadFraming("Transfer-Encoding has no place in this version of HTTP"))
         }
-        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
-        _ => Err(Refusal::UnknownCoding),
+        TransferCoding::Chunked => Ok(()),
+        TransferCoding::Other => Err(Refusal::UnknownCoding),
     }
 }
 
@@ -134,8 +139,13 @@ impl Asked {
             && !has_special_wishes(&self.parts.headers)
     }
 
+    /// Whose request it is.
+    fn identity(&self) -> Identity {
+        *self.identity.get_or_init(|| self.route.identity.identify(&self.parts.headers, &self.digester))
+    }
+
     pub(super) fn is_credentialed(&self) -> bool {
-        self.identity != Identity::Anonymous
+        self.identity() != Identity::Anonymous
     }
 
     fn resource(&self) -> CacheKey {
@@ -144,7 +154,7 @@ impl Asked {
 
     /// Where a stored response for it is.
     pub(super) fn storage_key(&self) -> CacheKey {
-        let identity = match self.identity {
+        let identity = match self.identity() {
             Identity::Known(identity) => Some(identity),
             Identity::Anonymous => None,
         };
@@ -157,7 +167,7 @@ impl Asked {
         digest.add(self.route.name.as_bytes());
         digest.add(self.parts.method.as_str().as_bytes());
         digest.add(&self.resource().to_bytes());
-        match (self.identity, self.route.collapse) {
+        match (self.identity(), self.route.collapse) {
             (Identity::Known(identity), Collapse::Identity | Collapse::Off) => {
                 digest.add(&identity.to_be_bytes());
             }

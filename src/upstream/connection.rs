@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Response;
+use http::{Response, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use tokio::time::Instant;
@@ -21,6 +21,7 @@ use super::{Error, Patience, Server};
 use crate::clock::Clock;
 use crate::clock::deadline::Deadline;
 use crate::http::body::{RequestBody, UploadOutcome};
+use crate::http::fields::{self, TransferCoding};
 
 /// The largest response head that is read.
 const MAX_RESPONSE_HEAD: usize = 128 * 1024;
@@ -57,7 +58,8 @@ impl Connection {
                 _ => Error::ConnectionRefused,
             })?;
             let mut builder = http1::Builder::new();
-            builder.max_header_size(MAX_RESPONSE_HEAD);
+            // The buffer also bounds a chunk, and what a reader that stalls holds.
+            builder.max_header_size(MAX_RESPONSE_HEAD).max_buf_size(MAX_RESPONSE_HEAD);
             builder.handshake(io).await.map_err(|_| Error::ConnectionRefused)
         };
         let (sender, driver) =
@@ -101,7 +103,7 @@ impl Connection {
         self.timer.set(None);
         sending.now = self.clock.now();
         match outcome {
-            Some(Ok(response)) => Ok(response),
+            Some(Ok(response)) => refuse_unknown_coding(response),
             Some(Err(mut refused)) => {
                 let unsent = refused.take_message();
                 let error = cause(&refused.into_error());
@@ -176,6 +178,17 @@ impl Watch {
         }
         self.since + self.patience.after(progress)
     }
+}
+
+/// The protocol library reads a body of unknown coding up to the end of the connection and leaves the coding on: handed
+/// on without its `Transfer-Encoding`, it would be another body.
+fn refuse_unknown_coding(response: Response<Incoming>) -> Result<Response<Incoming>, Error> {
+    let is_known = match fields::transfer_coding(response.headers()) {
+        TransferCoding::Absent => true,
+        TransferCoding::Chunked => response.version() == Version::HTTP_11,
+        TransferCoding::Other => false,
+    };
+    if is_known { Ok(response) } else { Err(Error::InvalidResponse) }
 }
 
 fn cause(error: &hyper::Error) -> Error {
