@@ -52,14 +52,14 @@ impl Handler for Proxy {
 
     async fn handle(&self, request: Request<Incoming>, peer: &Arc<Peer>) -> Response<Body> {
         let panics = &self.state.listener.panics;
-        let mut exchange = Exchange::begin(&self.state, &request, peer);
+        let mut exchange = Box::new(Exchange::begin(&self.state, &request, peer));
         let (parts, body) = request.into_parts();
         let mut body = Some(body);
         let answer = match mishap::caught(|| self.at_once(parts, &body, peer, &mut exchange), panics) {
             Ok(Step::Answered(response)) => Ok(response),
             // In a box of its own: a hit must not carry the memory that a slower way needs.
-            Ok(Step::Onward(onward)) => {
-                let answer = Box::pin(self.in_time(onward, &mut body, peer, &mut exchange));
+            Ok(Step::Onward(asked, missed)) => {
+                let answer = Box::pin(self.in_time(asked, missed, &mut body, peer, &mut exchange));
                 mishap::caught_in_time(answer, panics).await
             }
             Err(refusal) => Err(refusal),
@@ -82,16 +82,11 @@ impl Handler for Proxy {
 }
 
 /// What the stages that never wait have come to.
+#[expect(clippy::large_enum_variant, reason = "made once and taken apart at once; a hit must not allocate")]
 enum Step {
     Answered(Response<Body>),
-    Onward(Box<Onward>),
-}
-
-/// A request that goes to the upstream.
-struct Onward {
-    asked: Asked,
-    /// `None` where it is this request's own affair: neither stored nor shared.
-    missed: Option<Missed>,
+    /// On to the upstream; what was missed in the store, unless the request is neither stored nor shared.
+    Onward(Box<Asked>, Option<Missed>),
 }
 
 /// A request that no stored response answers, and why.
@@ -111,14 +106,11 @@ impl Proxy {
         peer: &Peer,
         exchange: &mut Exchange,
     ) -> Result<Step, Refusal> {
-        let policy = self.policy.load();
-        let asked = match intake::receive(parts, body.as_ref(), peer, &policy, &self.state, exchange)? {
-            Some(asked) => asked,
-            None => return Ok(Step::Answered(about_the_server())),
-        };
+        let asked = intake::receive(parts, body.as_ref(), peer, &self.policy.load(), &self.state, exchange)?;
+        let Some(asked) = asked else { return Ok(Step::Answered(about_the_server())) };
         exchange.charge(&asked, &asked.route.rate_limits)?;
         if !asked.may_share() {
-            return Ok(Step::Onward(Box::new(Onward { asked, missed: None })));
+            return Ok(Step::Onward(asked, None));
         }
         let missed = match self.look_up(&asked, exchange.began) {
             Lookup::Fresh(selected) => {
@@ -136,20 +128,20 @@ impl Proxy {
             Lookup::Forward(reason) => Missed { reason, stale: None },
             Lookup::OnlyIfCached => return Err(Refusal::OnlyIfCached),
         };
-        Ok(Step::Onward(Box::new(Onward { asked, missed: Some(missed) })))
+        Ok(Step::Onward(asked, Some(missed)))
     }
 
     /// The stages that wait: collapse, upstream-charged limits, permit or queue, upstream. The body is taken by the one
     /// that sends it.
     async fn in_time(
         &self,
-        onward: Box<Onward>,
+        asked: Box<Asked>,
+        missed: Option<Missed>,
         body: &mut Option<Incoming>,
         peer: &Peer,
         exchange: &mut Exchange,
     ) -> Result<Response<Body>, Refusal> {
-        let Onward { asked, missed } = *onward;
-        let deadline = asked.route.timeout.map(|limit| exchange.began + limit);
+        let (limit, exchange_began) = (asked.route.timeout, exchange.began);
         let answer = async {
             match missed {
                 Some(missed) => Box::pin(self.fly(asked, missed, peer, exchange)).await,
@@ -160,10 +152,12 @@ impl Proxy {
             }
         };
         let mut answer = pin!(answer);
-        let Some(deadline) = deadline else { return answer.await };
+        let Some(limit) = limit else { return answer.await };
+        let deadline = exchange_began + limit;
         let answer = tokio::time::timeout_at(deadline, answer.as_mut()).await;
-        let response = answer.unwrap_or(Err(Refusal::ExchangeTimeout))?;
-        Ok(response.map(|body| body.until(deadline)))
+        answer
+            .unwrap_or(Err(Refusal::ExchangeTimeout))
+            .map(|response| response.map(|body| body.until(deadline)))
     }
 
     fn look_up(&self, asked: &Asked, now: Instant) -> Lookup {

@@ -22,7 +22,7 @@ pub struct Body {
     source: Source,
     /// When the whole exchange must be over.
     deadline: Deadline,
-    exchange: Option<Exchange>,
+    exchange: Option<Box<Exchange>>,
     _permit: Option<Permit>,
 }
 
@@ -80,7 +80,7 @@ impl Body {
     }
 
     /// The request that it answers is over when it is gone.
-    pub(super) fn of(self, exchange: Exchange) -> Self {
+    pub(super) fn of(self, exchange: Box<Exchange>) -> Self {
         Self { exchange: Some(exchange), ..self }
     }
 }

@@ -37,7 +37,7 @@ impl Proxy {
     /// Sends a request on, alone. The body is taken when the request is let through.
     pub(super) async fn forward(
         &self,
-        asked: Asked,
+        asked: Box<Asked>,
         body: &mut Option<Incoming>,
         reason: Forward,
         peer: &Peer,
@@ -76,7 +76,7 @@ impl Proxy {
     /// The request as it is sent, and how its upload fares.
     fn outgoing(
         &self,
-        asked: Asked,
+        asked: Box<Asked>,
         body: &mut Option<Incoming>,
         peer: &Peer,
         exchange: &Exchange,

@@ -14,7 +14,6 @@ use super::intake::Asked;
 use super::{Body, Missed, Proxy, answer_from, tell_cache_status};
 use crate::admission::{Permit, ShedReason};
 use crate::cache::{self, Forward, Forwarded, Plan, Precondition, ResponseFacts, Selected, StaleUse, Vary};
-use crate::client::Identity;
 use crate::collapse::{FlightKey, Joined, Outcome, Producer, Seat};
 use crate::http::body::RequestBody;
 use crate::metrics::CacheResult;
@@ -30,13 +29,13 @@ impl Proxy {
     /// Answers from a flight.
     pub(super) async fn fly(
         &self,
-        asked: Asked,
+        asked: Box<Asked>,
         missed: Missed,
         peer: &Peer,
         exchange: &mut Exchange,
     ) -> Result<Response<Body>, Refusal> {
         let reason = missed.reason;
-        let asked = Arc::new(asked);
+        let asked: Arc<Asked> = Arc::from(asked);
         let (seat, has_joined) = match self.board(&asked, missed, peer, exchange, false)? {
             Boarded::Seat { seat, has_joined } => (seat, has_joined),
             Boarded::Alone => return self.forward_shared(asked, reason, peer, exchange).await,
@@ -71,7 +70,7 @@ impl Proxy {
         peer: &Peer,
         exchange: &mut Exchange,
     ) -> Result<Response<Body>, Refusal> {
-        Box::pin(self.forward(Arc::unwrap_or_clone(asked), &mut None, reason, peer, exchange)).await
+        Box::pin(self.forward(Box::new(Arc::unwrap_or_clone(asked)), &mut None, reason, peer, exchange)).await
     }
 
     /// Has a stale response fetched anew while it is served; nobody waits for the outcome.
@@ -358,8 +357,7 @@ impl Job {
             .headers
             .get(header::CONTENT_TYPE)
             .is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
-        let is_among_one =
-            self.asked.identity != Identity::Anonymous && self.asked.route.collapse == Collapse::Identity;
+        let is_among_one = self.asked.is_credentialed() && self.asked.route.collapse == Collapse::Identity;
         is_whole && !is_endless && facts.vary != Vary::Anything && (is_among_one || !facts.is_personal())
     }
 

@@ -3,7 +3,7 @@
 //! Promises: what comes out of here has one canonical target and host, framing that nobody can read in two ways, a route
 //! and a client; nothing that follows looks at the connection again.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderValue};
@@ -44,7 +44,8 @@ pub(super) struct Asked {
     destination: Destination,
     captures: Captures,
     pub(super) client: ClientAddress,
-    pub(super) identity: Identity,
+    /// Read when somebody asks for it: what is neither stored nor shared needs none.
+    identity: OnceLock<Identity>,
     digester: Digester,
     pub(super) has_body: bool,
 }
@@ -60,16 +61,16 @@ pub(super) fn receive(
     policy: &Policy,
     state: &State,
     exchange: &mut Exchange,
-) -> Result<Option<Asked>, Refusal> {
+) -> Result<Option<Box<Asked>>, Refusal> {
     let Some((destination, captures)) = look(&mut parts, body, policy)? else { return Ok(None) };
     let route = Arc::clone(&destination.route);
     exchange.routed(&route, &parts);
     let client = policy.trusted_proxies.resolve(peer.address, &parts.headers);
     exchange.asked_by(client.ip);
-    let identity = route.identity.identify(&parts.headers, &state.digester);
     let has_body = body.is_some_and(|body| !body.is_end_stream());
     let digester = state.digester;
-    Ok(Some(Asked { parts, route, destination, captures, client, identity, digester, has_body }))
+    let identity = OnceLock::new();
+    Ok(Some(Box::new(Asked { parts, route, destination, captures, client, identity, digester, has_body })))
 }
 
 /// Checks what the protocol library lets through, canonicalises, and finds the route.
@@ -138,8 +139,13 @@ impl Asked {
             && !has_special_wishes(&self.parts.headers)
     }
 
+    /// Whose request it is.
+    fn identity(&self) -> Identity {
+        *self.identity.get_or_init(|| self.route.identity.identify(&self.parts.headers, &self.digester))
+    }
+
     pub(super) fn is_credentialed(&self) -> bool {
-        self.identity != Identity::Anonymous
+        self.identity() != Identity::Anonymous
     }
 
     fn resource(&self) -> CacheKey {
@@ -148,7 +154,7 @@ impl Asked {
 
     /// Where a stored response for it is.
     pub(super) fn storage_key(&self) -> CacheKey {
-        let identity = match self.identity {
+        let identity = match self.identity() {
             Identity::Known(identity) => Some(identity),
             Identity::Anonymous => None,
         };
@@ -161,7 +167,7 @@ impl Asked {
         digest.add(self.route.name.as_bytes());
         digest.add(self.parts.method.as_str().as_bytes());
         digest.add(&self.resource().to_bytes());
-        match (self.identity, self.route.collapse) {
+        match (self.identity(), self.route.collapse) {
             (Identity::Known(identity), Collapse::Identity | Collapse::Off) => {
                 digest.add(&identity.to_be_bytes());
             }

@@ -1,6 +1,5 @@
 //! One client connection: HTTP/1.1 first, HTTP/2 where the client opens with its preface.
 
-use std::cell::RefCell;
 use std::convert::Infallible;
 use std::io;
 use std::pin::{Pin, pin};
@@ -17,6 +16,7 @@ use hyper_util::rt::TokioExecutor;
 
 use super::watch::{Call, Entered};
 use super::{Bounds, Handler, Peer, Watch};
+use crate::http::io::poll_write_pieces;
 
 /// How much of a body that nobody wanted is read after an early answer, and for how long.
 const LINGER: (usize, Duration) = (1024 * 1024, Duration::from_secs(2));
@@ -152,14 +152,6 @@ async fn linger<I: Stream>(mut io: Watched<I>) {
     let _ = tokio::time::timeout(LINGER.1, drained).await;
 }
 
-/// Pieces that are at most this long together go out as one: copying them costs less than a vectored write.
-const ONE_WRITE: usize = 8 * 1024;
-
-thread_local! {
-    /// Where the pieces of one write are put together.
-    static PIECES: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
-
 /// A stream that tells its [`Watch`] when bytes move, and begins with what was read before.
 struct Watched<I> {
     io: I,
@@ -215,16 +207,7 @@ impl<I: Write + Unpin> Write for Watched<I> {
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let io = Pin::new(&mut this.io);
-        let written = if bytes.iter().map(|piece| piece.len()).sum::<usize>() > ONE_WRITE {
-            io.poll_write_vectored(cx, bytes)
-        } else {
-            PIECES.with_borrow_mut(|whole| {
-                whole.clear();
-                bytes.iter().for_each(|piece| whole.extend_from_slice(piece));
-                io.poll_write(cx, whole)
-            })
-        };
+        let written = poll_write_pieces(&mut this.io, cx, bytes);
         this.watch.has_written(written.is_ready());
         written
     }

@@ -103,8 +103,7 @@ impl Connection {
         self.timer.set(None);
         sending.now = self.clock.now();
         match outcome {
-            Some(Ok(response)) if is_coding_known(&response) => Ok(response),
-            Some(Ok(_)) => Err(Error::InvalidResponse),
+            Some(Ok(response)) => refuse_unknown_coding(response),
             Some(Err(mut refused)) => {
                 let unsent = refused.take_message();
                 let error = cause(&refused.into_error());
@@ -183,12 +182,13 @@ impl Watch {
 
 /// The protocol library reads a body of unknown coding up to the end of the connection and leaves the coding on: handed
 /// on without its `Transfer-Encoding`, it would be another body.
-fn is_coding_known(response: &Response<Incoming>) -> bool {
-    match fields::transfer_coding(response.headers()) {
+fn refuse_unknown_coding(response: Response<Incoming>) -> Result<Response<Incoming>, Error> {
+    let is_known = match fields::transfer_coding(response.headers()) {
         TransferCoding::Absent => true,
         TransferCoding::Chunked => response.version() == Version::HTTP_11,
         TransferCoding::Other => false,
-    }
+    };
+    if is_known { Ok(response) } else { Err(Error::InvalidResponse) }
 }
 
 fn cause(error: &hyper::Error) -> Error {

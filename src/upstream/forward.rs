@@ -6,14 +6,13 @@
 use http::header::{self, Entry, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Version, request, response};
 
-use crate::http::fields;
+use crate::http::fields::{self, Present};
 
 /// `X-Request-Id`.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 /// What the server is told of the client.
 #[derive(Debug, Clone, Copy)]
@@ -48,18 +47,28 @@ fn upgrade_of(parts: &request::Parts) -> Option<HeaderValue> {
 
 /// Makes a client's head one that may be sent to a server over HTTP/1.1.
 pub fn prepare_request(parts: &mut request::Parts, forwarding: &Forwarding<'_>) {
-    let upgrade = upgrade_of(parts);
-    let takes_trailers = fields::has_token(&parts.headers, &header::TE, "trailers");
+    let present = Present::of(&parts.headers);
+    let upgrade = if present.has_upgrade() { upgrade_of(parts) } else { None };
+    let takes_trailers = present.has_te() && fields::has_token(&parts.headers, &header::TE, "trailers");
     let received_by = if parts.version == Version::HTTP_2 { "2 forebay" } else { "1.1 forebay" };
     let headers = &mut parts.headers;
-    fields::remove_hop_by_hop(headers);
-    // Whether to go on is decided here: the body is asked for when the server reads it.
-    headers.remove(header::EXPECT);
+    fields::remove_hop_by_hop_of(headers, present);
+    if present.has_expect() {
+        // Whether to go on is decided here: the body is asked for when the server reads it.
+        headers.remove(header::EXPECT);
+    }
     if parts.version == Version::HTTP_2 {
         join_cookies(headers);
     }
-    tell_of_the_client(headers, forwarding);
-    add_via(headers, received_by);
+    if present.has_claim() && !forwarding.is_trusted {
+        remove_claims(headers);
+    }
+    if present.has_claim() && forwarding.is_trusted {
+        continue_claims(headers, forwarding);
+    } else {
+        tell_of_the_client(headers, forwarding);
+    }
+    headers.append(header::VIA, HeaderValue::from_static(received_by));
     headers.insert(REQUEST_ID, forwarding.request_id.clone());
     if takes_trailers {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
@@ -89,11 +98,18 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// From a trusted proxy the forwarding fields are appended to, from anybody else replaced.
+/// Nobody whom we believe has said anything about the client: we do.
 fn tell_of_the_client(headers: &mut HeaderMap, forwarding: &Forwarding<'_>) {
-    if !forwarding.is_trusted {
-        remove_claims(headers);
+    let host = headers.get(header::HOST).cloned();
+    headers.append(FORWARDED_FOR, forwarding.peer.clone());
+    headers.append(FORWARDED_PROTO, HeaderValue::from_static(forwarding.scheme));
+    if let Some(host) = host {
+        headers.append(FORWARDED_HOST, host);
     }
+}
+
+/// A trusted proxy has: its word is passed on and added to.
+fn continue_claims(headers: &mut HeaderMap, forwarding: &Forwarding<'_>) {
     let host = headers.get(header::HOST).cloned();
     match headers.entry(FORWARDED_FOR) {
         Entry::Vacant(vacant) => {
@@ -128,21 +144,10 @@ fn continue_forwarded(headers: &mut HeaderMap, peer: &HeaderValue) {
 
 /// What an untrusted client claims about where it comes from.
 fn remove_claims(headers: &mut HeaderMap) {
-    let is_claim = |name: &HeaderName| {
-        *name == header::FORWARDED || *name == REAL_IP || name.as_str().starts_with("x-forwarded-")
-    };
-    if !headers.keys().any(is_claim) {
-        return;
-    }
-    let claims: Vec<HeaderName> = headers.keys().filter(|name| is_claim(name)).cloned().collect();
+    let claims: Vec<HeaderName> = headers.keys().filter(|name| fields::is_claim(name)).cloned().collect();
     for name in claims {
         headers.remove(name);
     }
-}
-
-/// Appends this hop (RFC 9110 section 7.6.3).
-fn add_via(headers: &mut HeaderMap, received_by: &'static str) {
-    headers.append(header::VIA, HeaderValue::from_static(received_by));
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ pub(super) struct Sending<'c> {
     pub(super) request: Option<Request<RequestBody>>,
     /// A copy of one that may be sent twice, made when a kept connection is about to be tried.
     spare: Option<Request<RequestBody>>,
-    /// Whether not a byte of it was sent when it last failed.
+    /// Whether not a byte of it was sent so far, or when it last failed.
     pub(super) is_unsent: bool,
     /// Made when it begins to be sent.
     pub(super) commitment: Option<&'c Commitment>,
@@ -28,7 +28,7 @@ impl<'c> Sending<'c> {
         commitment: Option<&'c Commitment>,
         now: Instant,
     ) -> Self {
-        Self { request: Some(request), spare: None, is_unsent: false, commitment, now }
+        Self { request: Some(request), spare: None, is_unsent: true, commitment, now }
     }
 
     pub(super) fn name_host(&mut self, server: &Server) {
@@ -44,6 +44,7 @@ impl<'c> Sending<'c> {
             commitment.make();
         }
         let request = self.request.take()?;
+        self.is_unsent = false;
         self.spare = if is_kept { copy(&request) } else { None };
         Some(request)
     }
