@@ -4,15 +4,25 @@
 
 pub mod cli;
 
+pub mod admin;
 pub mod server;
 
+pub mod proxy;
+
 pub mod policy;
+pub mod refusal;
 
 pub mod router;
 
 pub mod client;
+pub mod rate_limit;
+
+pub mod cache;
 
 pub mod collapse;
+
+pub mod admission;
+
 pub mod upstream;
 
 pub mod config;

@@ -1,3 +1,143 @@
-//! The policy: what a request is held to from start to end.
+//! The policy: everything that the configuration says, compiled, as one immutable snapshot.
+//!
+//! A request takes the snapshot of its beginning and keeps it to its end; a reload puts a new one beside it. There is no
+//! string left to interpret and no number left to check.
 
 pub mod compile;
+mod sharing;
+mod state;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::request::Parts;
+
+pub use sharing::{LiveHead, Private, SharedHead, Sharing};
+pub use state::{ListenerFigures, Registry, ReloadFigures, State, Tunnels};
+
+use crate::admission::Pool;
+use crate::cache::{CachePolicy, TagTemplate};
+use crate::client::{IdentityFields, KeySpec, TrustedProxies};
+use crate::metrics::RouteMetrics;
+use crate::rate_limit::RateLimit;
+use crate::router::Router;
+use crate::server::Bounds;
+use crate::upstream::Cluster;
+
+/// A configuration in force.
+#[derive(Debug)]
+pub struct Policy {
+    /// Of the public listener.
+    pub listener: ListenerPolicy,
+    /// Whose forwarding fields are believed.
+    pub trusted_proxies: TrustedProxies,
+    /// From a request to its route.
+    pub router: Router<Destination>,
+    /// All routes, in the order of the file.
+    pub routes: Vec<Arc<Route>>,
+    /// The upstreams, by name.
+    pub upstreams: Vec<(Arc<str>, Arc<Cluster>)>,
+    /// The rate limits, by name.
+    pub rate_limits: Vec<Arc<RateLimit>>,
+    /// The in-flight pools, by name.
+    pub pools: Vec<Arc<Pool>>,
+    /// Who may use the admin listener.
+    pub admin: AdminPolicy,
+    /// The configuration with its defaults filled in and its secrets redacted, as TOML.
+    pub effective: String,
+}
+
+/// The admin listener's rules.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AdminPolicy {
+    /// The bearer token; `None`: none is needed.
+    pub token: Option<String>,
+    /// Names by which a browser may reach it, besides its address and localhost.
+    pub hosts: Vec<String>,
+}
+
+/// The public listener's rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListenerPolicy {
+    /// Bounds on each connection.
+    pub bounds: Bounds,
+    /// Of a request's body, in bytes.
+    pub max_body_bytes: u64,
+    /// How long a drain lets requests finish.
+    pub drain_timeout: Duration,
+}
+
+/// What happens to the requests of one route.
+#[derive(Debug)]
+pub struct Route {
+    /// Its name in the config; a label in metrics.
+    pub name: Arc<str>,
+    /// Where its requests go.
+    pub upstream: Arc<Cluster>,
+    /// The upstream's name.
+    pub upstream_name: Arc<str>,
+    /// What tells one client's requests from another's.
+    pub identity: IdentityFields,
+    /// Limits that count every request.
+    pub rate_limits: Vec<Arc<RateLimit>>,
+    /// Limits that count what goes upstream.
+    pub upstream_rate_limits: Vec<Arc<RateLimit>>,
+    /// The in-flight pool, with what its `per` cap counts by.
+    pub in_flight: Option<InFlight>,
+    /// 0 (last) to 9 (first) in the queue.
+    pub priority: u8,
+    /// How responses are stored.
+    pub cache: CachePolicy,
+    /// Who shares a fetch.
+    pub collapse: Collapse,
+    /// Tags dropped after a write.
+    pub invalidates: Vec<TagTemplate>,
+    /// For the whole exchange.
+    pub timeout: Option<Duration>,
+    /// For an upgraded connection on which nothing moves.
+    pub idle_timeout: Option<Duration>,
+    /// Expected duration.
+    pub target: Option<Duration>,
+    /// Whether `Server-Timing` is told.
+    pub server_timing: bool,
+    /// What is counted.
+    pub figures: Arc<RouteMetrics>,
+}
+
+/// A route's place in a pool.
+#[derive(Debug, Clone)]
+pub struct InFlight {
+    /// The pool.
+    pub pool: Arc<Pool>,
+    /// What the cap per key counts by, where there is one.
+    pub per: Option<KeySpec>,
+}
+
+/// Who shares one upstream request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Collapse {
+    /// Those with the same credentials.
+    Identity,
+    /// Everybody.
+    Shared,
+    /// Nobody.
+    Off,
+}
+
+/// Where a pattern leads.
+#[derive(Debug, Clone)]
+pub struct Destination {
+    /// The route.
+    pub route: Arc<Route>,
+    /// What the pattern's captures are called, in their order.
+    pub captures: Arc<[Box<str>]>,
+}
+
+impl Route {
+    /// The `host/path?query` under which a response is stored and purged.
+    pub fn url(&self, parts: &Parts) -> String {
+        let host =
+            parts.headers.get(http::header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+        self.cache.key.url(host, parts.uri.path(), parts.uri.query())
+    }
+}

@@ -14,13 +14,11 @@ use http::{Response, StatusCode};
 use crate::admission::{Shed, ShedReason};
 use crate::http::body::UploadFault;
 use crate::http::target::BadTarget;
-use crate::rate_limit::Limited;
+use crate::rate_limit::{Limited, RATELIMIT, RATELIMIT_POLICY};
 use crate::upstream;
 
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
-const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
-const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 /// What a client is told to wait for where nothing better is known.
 const A_MOMENT: Duration = Duration::from_secs(1);
 
@@ -69,7 +67,12 @@ struct Kind {
     proxy_error: &'static str,
 }
 
-const fn kind(status: StatusCode, slug: &'static str, title: &'static str, proxy_error: &'static str) -> Kind {
+const fn kind(
+    status: StatusCode,
+    slug: &'static str,
+    title: &'static str,
+    proxy_error: &'static str,
+) -> Kind {
     Kind { status, slug, title, proxy_error }
 }
 
@@ -110,18 +113,68 @@ impl Refusal {
             Self::Upload(UploadFault::Stalled) => BODY_STALLED,
             Self::NoRoute => NO_ROUTE,
             Self::Limited(_) => RATE_LIMITED,
-            Self::Shed(shed) => Kind { status: shed.status, ..if shed.reason == ShedReason::Timeout { QUEUE_TIMEOUT } else { IN_FLIGHT } },
+            Self::Shed(shed) => Kind {
+                status: shed.status,
+                ..if shed.reason == ShedReason::Timeout { QUEUE_TIMEOUT } else { IN_FLIGHT }
+            },
             Self::Upstream(Up::AcquireTimeout) => NO_CONNECTION,
-            Self::Upstream(Up::ConnectionRefused) => kind(StatusCode::BAD_GATEWAY, "upstream-unreachable", "The upstream refused the connection", "connection_refused"),
-            Self::Upstream(Up::Dns) => kind(StatusCode::BAD_GATEWAY, "upstream-unknown", "The upstream's name did not resolve", "dns_error"),
-            Self::Upstream(Up::ConnectionTerminated) => kind(StatusCode::BAD_GATEWAY, "upstream-closed", "The upstream closed the connection", "connection_terminated"),
-            Self::Upstream(Up::InvalidResponse) => kind(StatusCode::BAD_GATEWAY, "upstream-invalid", "The upstream's response was not valid", "http_protocol_error"),
-            Self::UnaskedUpgrade => kind(StatusCode::BAD_GATEWAY, "upstream-invalid", "The upstream switched protocols unasked", "http_upgrade_failed"),
-            Self::Upstream(Up::ConnectTimeout) => kind(StatusCode::GATEWAY_TIMEOUT, "upstream-connect-timeout", "The upstream could not be reached in time", "connection_timeout"),
-            Self::Upstream(Up::ResponseTimeout) | Self::ExchangeTimeout => kind(StatusCode::GATEWAY_TIMEOUT, "upstream-timeout", "The upstream did not answer in time", "http_response_timeout"),
-            Self::TooManyFollowers => kind(StatusCode::SERVICE_UNAVAILABLE, "too-many-waiting", "Too many requests wait for the same answer", "connection_limit_reached"),
-            Self::OnlyIfCached => kind(StatusCode::GATEWAY_TIMEOUT, "not-stored", "Nothing usable is stored", "http_request_denied"),
-            Self::Internal => kind(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error", "proxy_internal_error"),
+            Self::Upstream(Up::ConnectionRefused) => kind(
+                StatusCode::BAD_GATEWAY,
+                "upstream-unreachable",
+                "The upstream refused the connection",
+                "connection_refused",
+            ),
+            Self::Upstream(Up::Dns) => kind(
+                StatusCode::BAD_GATEWAY,
+                "upstream-unknown",
+                "The upstream's name did not resolve",
+                "dns_error",
+            ),
+            Self::Upstream(Up::ConnectionTerminated) => kind(
+                StatusCode::BAD_GATEWAY,
+                "upstream-closed",
+                "The upstream closed the connection",
+                "connection_terminated",
+            ),
+            Self::Upstream(Up::InvalidResponse) => kind(
+                StatusCode::BAD_GATEWAY,
+                "upstream-invalid",
+                "The upstream's response was not valid",
+                "http_protocol_error",
+            ),
+            Self::UnaskedUpgrade => kind(
+                StatusCode::BAD_GATEWAY,
+                "upstream-invalid",
+                "The upstream switched protocols unasked",
+                "http_upgrade_failed",
+            ),
+            Self::Upstream(Up::ConnectTimeout) => kind(
+                StatusCode::GATEWAY_TIMEOUT,
+                "upstream-connect-timeout",
+                "The upstream could not be reached in time",
+                "connection_timeout",
+            ),
+            Self::Upstream(Up::ResponseTimeout) | Self::ExchangeTimeout => kind(
+                StatusCode::GATEWAY_TIMEOUT,
+                "upstream-timeout",
+                "The upstream did not answer in time",
+                "http_response_timeout",
+            ),
+            Self::TooManyFollowers => kind(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "too-many-waiting",
+                "Too many requests wait for the same answer",
+                "connection_limit_reached",
+            ),
+            Self::OnlyIfCached => kind(
+                StatusCode::GATEWAY_TIMEOUT,
+                "not-stored",
+                "Nothing usable is stored",
+                "http_request_denied",
+            ),
+            Self::Internal => {
+                kind(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error", "proxy_internal_error")
+            }
         }
     }
 
@@ -135,10 +188,14 @@ impl Refusal {
             Self::HeadTooLarge => "The request's head is larger than the listener allows.".to_owned(),
             Self::Upload(fault) => format!("{fault}."),
             Self::NoRoute => "No route of the configuration matches this request.".to_owned(),
-            Self::Limited(limited) => format!("The rate limit \"{}\" allows {}.", limited.limit(), limited.in_words()),
+            Self::Limited(limited) => {
+                format!("The rate limit \"{}\" allows {}.", limited.limit(), limited.in_words())
+            }
             Self::Shed(shed) => format!("The in-flight limit \"{}\" is reached: {}.", shed.pool, shed.reason),
             Self::Upstream(error) => format!("{error}."),
-            Self::UnaskedUpgrade => "The upstream answered 101 to a request that asked for no upgrade.".to_owned(),
+            Self::UnaskedUpgrade => {
+                "The upstream answered 101 to a request that asked for no upgrade.".to_owned()
+            }
             Self::ExchangeTimeout => "The exchange took longer than the route allows.".to_owned(),
             Self::TooManyFollowers => "More requests than allowed wait for this answer already.".to_owned(),
             Self::OnlyIfCached => "The request said only-if-cached, and nothing usable is stored.".to_owned(),
@@ -160,11 +217,11 @@ impl Refusal {
     }
 
     /// The answer. `spread` in 0..1 spreads the returns of those who are turned away together.
-    pub fn response(&self, request_id: &HeaderValue, spread: f64, mut headers: HeaderMap) -> Response<Bytes> {
+    pub fn response(&self, request_id: &HeaderValue, spread: f64) -> Response<Bytes> {
         let Kind { status, slug, title, proxy_error } = self.kind();
         let retry_after = self.retry_after(spread);
         let body = self.document(status, slug, title, retry_after, request_id);
-        headers.clear();
+        let mut headers = HeaderMap::with_capacity(10);
         headers.insert(header::CONTENT_TYPE, PROBLEM_JSON);
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(PROXY_STATUS, proxy_status(proxy_error));
@@ -173,11 +230,14 @@ impl Refusal {
         }
         match self {
             Self::Limited(limited) => {
-                headers.insert(RATE_LIMIT_POLICY, limited.policy_field().clone());
-                headers.insert(RATE_LIMIT, limited.field());
+                headers.insert(RATELIMIT_POLICY, limited.policy_field().clone());
+                headers.insert(RATELIMIT, limited.field());
             }
             Self::MethodNotAllowed => {
-                headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+                headers.insert(
+                    header::ALLOW,
+                    HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
+                );
             }
             // What follows on the connection cannot be told from the broken message (RFC 9112 section 6.3).
             Self::BadFraming(_) | Self::UnknownCoding | Self::HeadTooLarge | Self::Upload(_) => {
@@ -192,9 +252,20 @@ impl Refusal {
     }
 
     /// The problem document. Every part is ours or has been checked, but the id, which is visible ASCII.
-    fn document(&self, status: StatusCode, slug: &str, title: &str, retry_after: Option<u64>, id: &HeaderValue) -> String {
+    fn document(
+        &self,
+        status: StatusCode,
+        slug: &str,
+        title: &str,
+        retry_after: Option<u64>,
+        id: &HeaderValue,
+    ) -> String {
         let mut out = String::with_capacity(320);
-        let _ = write!(out, r#"{{"type":"urn:forebay:problem:{slug}","title":"{title}","status":{},"detail":"#, status.as_u16());
+        let _ = write!(
+            out,
+            r#"{{"type":"urn:forebay:problem:{slug}","title":"{title}","status":{},"detail":"#,
+            status.as_u16()
+        );
         push_json(&mut out, &self.detail());
         out.push_str(r#","instance":"#);
         push_json(&mut out, id.to_str().unwrap_or_default());
@@ -211,19 +282,45 @@ impl Refusal {
 }
 
 const BAD_REQUEST: Kind = kind(StatusCode::BAD_REQUEST, "bad-request", "Bad request", "http_request_error");
-const METHOD: Kind = kind(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed", "http_request_denied");
-const CODING: Kind = kind(StatusCode::NOT_IMPLEMENTED, "unknown-coding", "Unknown transfer coding", "http_request_error");
-const HEAD_TOO_LARGE: Kind = kind(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "head-too-large", "Request head too large", "http_request_error");
-const BODY_TOO_LARGE: Kind = kind(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "Request body too large", "http_request_denied");
-const BODY_STALLED: Kind = kind(StatusCode::REQUEST_TIMEOUT, "body-stalled", "Request body stalled", "http_request_error");
+const METHOD: Kind =
+    kind(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed", "http_request_denied");
+const CODING: Kind =
+    kind(StatusCode::NOT_IMPLEMENTED, "unknown-coding", "Unknown transfer coding", "http_request_error");
+const HEAD_TOO_LARGE: Kind = kind(
+    StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+    "head-too-large",
+    "Request head too large",
+    "http_request_error",
+);
+const BODY_TOO_LARGE: Kind =
+    kind(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "Request body too large", "http_request_denied");
+const BODY_STALLED: Kind =
+    kind(StatusCode::REQUEST_TIMEOUT, "body-stalled", "Request body stalled", "http_request_error");
 const NO_ROUTE: Kind = kind(StatusCode::NOT_FOUND, "no-route", "No route", "destination_not_found");
-const RATE_LIMITED: Kind = kind(StatusCode::TOO_MANY_REQUESTS, "rate-limited", "Too many requests", "http_request_denied");
-const IN_FLIGHT: Kind = kind(StatusCode::TOO_MANY_REQUESTS, "in-flight-limit", "Too many requests in flight", "http_request_denied");
-const QUEUE_TIMEOUT: Kind = kind(StatusCode::SERVICE_UNAVAILABLE, "queue-timeout", "Waited too long in the queue", "connection_limit_reached");
-const NO_CONNECTION: Kind = kind(StatusCode::SERVICE_UNAVAILABLE, "no-connection", "No connection to the upstream was free", "connection_limit_reached");
+const RATE_LIMITED: Kind =
+    kind(StatusCode::TOO_MANY_REQUESTS, "rate-limited", "Too many requests", "http_request_denied");
+const IN_FLIGHT: Kind = kind(
+    StatusCode::TOO_MANY_REQUESTS,
+    "in-flight-limit",
+    "Too many requests in flight",
+    "http_request_denied",
+);
+const QUEUE_TIMEOUT: Kind = kind(
+    StatusCode::SERVICE_UNAVAILABLE,
+    "queue-timeout",
+    "Waited too long in the queue",
+    "connection_limit_reached",
+);
+const NO_CONNECTION: Kind = kind(
+    StatusCode::SERVICE_UNAVAILABLE,
+    "no-connection",
+    "No connection to the upstream was free",
+    "connection_limit_reached",
+);
 
 fn proxy_status(error: &str) -> HeaderValue {
-    HeaderValue::from_str(&format!("forebay; error={error}")).unwrap_or_else(|_| HeaderValue::from_static("forebay"))
+    HeaderValue::from_str(&format!("forebay; error={error}"))
+        .unwrap_or_else(|_| HeaderValue::from_static("forebay"))
 }
 
 /// A JSON string; names from the config may hold anything.

@@ -14,11 +14,13 @@ mod retry;
 mod server;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::{Request, Response, StatusCode};
 use thiserror::Error;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 pub use body::ResponseBody;
@@ -111,6 +113,52 @@ pub enum Error {
     ResponseTimeout,
 }
 
+/// How long an upstream is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// From the request sent to the response's head.
+    pub first_byte: Duration,
+    /// Between two chunks of a body, either way.
+    pub body: Duration,
+}
+
+impl Patience {
+    /// What the upstream has to do next, within what time: take the chunk of the upload that is there, or answer. A
+    /// client that is slow with its body is found out by the body itself, a little earlier than by this.
+    pub fn after(&self, upload: Option<u32>) -> Duration {
+        if upload.is_some() { self.body + Duration::from_secs(1) } else { self.first_byte }
+    }
+}
+
+impl From<&Spec> for Patience {
+    fn from(spec: &Spec) -> Self {
+        Self { first_byte: spec.first_byte_timeout, body: spec.body_timeout }
+    }
+}
+
+/// The point of no return: made when a request may have begun to reach the server.
+#[derive(Debug, Clone, Default)]
+pub struct Commitment(Arc<(AtomicBool, Notify)>);
+
+impl Commitment {
+    /// Whether it is made.
+    pub fn is_made(&self) -> bool {
+        self.0.0.load(Ordering::Acquire)
+    }
+
+    /// Waits until it is made.
+    pub async fn made(&self) {
+        while !self.is_made() {
+            self.0.1.notified().await;
+        }
+    }
+
+    fn make(&self) {
+        self.0.0.store(true, Ordering::Release);
+        self.0.1.notify_one();
+    }
+}
+
 /// An upstream with its state: what a route holds.
 #[derive(Debug)]
 pub struct Cluster {
@@ -182,16 +230,23 @@ impl Cluster {
         self.live.store(Arc::new(live));
     }
 
-    /// The longest wait between two chunks of a body, either way.
-    pub fn body_timeout(&self) -> Duration {
-        self.live.load().spec.body_timeout
+    /// How long it is waited for.
+    pub fn patience(&self) -> Patience {
+        Patience::from(&self.live.load().spec)
     }
 
     /// Sends a request and waits for the response's head; the connection stays with the response's body.
     ///
+    /// With a `commitment` the wait for the head has no limit of its own, and the commitment is made when the request
+    /// begins to be sent.
+    ///
     /// # Errors
     /// See [`Error`]; the request's body, where it had one, is gone then.
-    pub async fn send(&self, mut request: Request<RequestBody>) -> Result<Response<ResponseBody>, Error> {
+    pub async fn send(
+        &self,
+        mut request: Request<RequestBody>,
+        commitment: Option<&Commitment>,
+    ) -> Result<Response<ResponseBody>, Error> {
         let live = self.live.load_full();
         let began = self.clock.now();
         live.budget.deposit();
@@ -202,7 +257,7 @@ impl Cluster {
             if live.spec.host == HostHeader::Upstream {
                 chosen.server().name_host(&mut request);
             }
-            match chosen.exchange(request).await {
+            match chosen.exchange(request, commitment).await {
                 Ok(response) => {
                     self.observe(response.status(), began);
                     return Ok(response);

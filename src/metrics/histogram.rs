@@ -1,6 +1,6 @@
 //! Durations by size.
 //!
-//! The bounds are decimal and roughly logarithmic, nine to a decade from half a millisecond to two minutes, so that an
+//! The bounds are decimal and roughly logarithmic, nine to a decade from 50 microseconds (a hit) to two minutes, so that an
 //! interpolated quantile is off by a tenth or so at most. A scrape shows about every third of them
 //! ([`HistogramSnapshot::exposed`]): a series a bound is what a histogram costs its Prometheus.
 

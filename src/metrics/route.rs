@@ -1,5 +1,6 @@
 //! What one route has answered.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use http::{Method, StatusCode};
@@ -21,6 +22,8 @@ pub struct RouteMetrics {
     pub saved_by_collapse: Counter,
     /// How long the upstream would have worked on what was saved.
     pub seconds_saved: TimeTotal,
+    /// A moving mean of the upstream's time to a response's head, in microseconds.
+    usual_upstream: AtomicU64,
 }
 
 impl RouteMetrics {
@@ -37,6 +40,21 @@ impl RouteMetrics {
         if let Some(counter) = self.cache.get(result as usize) {
             counter.inc();
         }
+    }
+
+    /// The upstream took so long to its head; remembered as what a saved request would have cost.
+    pub fn observe_upstream(&self, took: Duration) {
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let seven_eighths = |mean: u64| mean - mean / 8;
+        let update =
+            |mean: u64| Some(if mean == 0 { micros } else { seven_eighths(mean).saturating_add(micros / 8) });
+        let _ = self.usual_upstream.fetch_update(Relaxed, Relaxed, update);
+    }
+
+    /// Counts an upstream request that was not made, by what made it unnecessary.
+    pub fn count_saved(&self, by: &Counter) {
+        by.inc();
+        self.seconds_saved.add(Duration::from_micros(self.usual_upstream.load(Relaxed)));
     }
 
     /// How often the cache made that of a request.

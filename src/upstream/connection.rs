@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use tower::ServiceExt as _;
 
 use super::connect::{Connector, Io};
-use super::{Error, Server, Spec};
+use super::{Error, Patience, Server};
 use crate::clock::Clock;
 use crate::clock::deadline::Deadline;
 use crate::http::body::{RequestBody, UploadOutcome};
@@ -90,13 +90,14 @@ impl Connection {
         }))
     }
 
-    /// Sends a request and drives the connection until the response's head is there.
+    /// Sends a request and drives the connection until the response's head is there, or patience ends.
     pub(super) async fn exchange(
         &mut self,
         request: Request<RequestBody>,
-        spec: &Timeouts,
+        patience: Option<Patience>,
     ) -> Result<Response<Incoming>, Failed> {
-        let mut watch = Watch::new(request.body().outcome(), self.clock.now(), spec);
+        let upload = request.body().outcome();
+        let mut watch = patience.map(|patience| Watch::new(upload, self.clock.now(), patience));
         let was_used = std::mem::replace(&mut self.is_used, true);
         let mut response = pin!(self.sender.try_send_request(request));
         std::future::poll_fn(|cx| {
@@ -112,7 +113,7 @@ impl Connection {
                     Failed { error, unsent, is_stale }
                 }));
             }
-            self.timer.set(Some(watch.deadline(self.clock)));
+            self.timer.set(watch.as_mut().map(|watch| watch.deadline(self.clock)));
             self.timer.poll_passed(cx).map(|()| Err(Failed::with(Error::ResponseTimeout, None)))
         })
         .await
@@ -161,31 +162,18 @@ impl Connection {
     }
 }
 
-/// The waits of an exchange.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Timeouts {
-    first_byte: Duration,
-    body: Duration,
-}
-
-impl From<&Spec> for Timeouts {
-    fn from(spec: &Spec) -> Self {
-        Self { first_byte: spec.first_byte_timeout, body: spec.body_timeout }
-    }
-}
-
-/// What the server has to do next, and by when: take the body that arrives, then answer.
-struct Watch<'t> {
+/// By when the server has to do what comes next.
+struct Watch {
     upload: Option<UploadOutcome>,
     seen: Option<u32>,
     since: Instant,
-    timeouts: &'t Timeouts,
+    patience: Patience,
 }
 
-impl<'t> Watch<'t> {
-    fn new(upload: Option<UploadOutcome>, since: Instant, timeouts: &'t Timeouts) -> Self {
+impl Watch {
+    fn new(upload: Option<UploadOutcome>, since: Instant, patience: Patience) -> Self {
         let seen = upload.as_ref().and_then(UploadOutcome::progress);
-        Self { upload, seen, since, timeouts }
+        Self { upload, seen, since, patience }
     }
 
     fn deadline(&mut self, clock: Clock) -> Instant {
@@ -193,13 +181,7 @@ impl<'t> Watch<'t> {
         if progress != self.seen {
             (self.seen, self.since) = (progress, clock.now());
         }
-        // A client that is slow with its body is found out by the body itself, a little earlier than by this.
-        let limit = if progress.is_some() {
-            self.timeouts.body + Duration::from_secs(1)
-        } else {
-            self.timeouts.first_byte
-        };
-        self.since + limit
+        self.since + self.patience.after(progress)
     }
 }
 

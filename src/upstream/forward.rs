@@ -28,21 +28,27 @@ pub struct Forwarding<'a> {
     pub request_id: &'a HeaderValue,
 }
 
-/// Whether a request asks for a tunnel that we can open: an HTTP/1.1 upgrade without a body, but never to HTTP/2.
-pub fn wants_upgrade(parts: &request::Parts) -> bool {
-    let Some(protocol) = parts.headers.get(header::UPGRADE) else { return false };
+/// Whether a prepared head asks for a tunnel.
+pub fn wants_upgrade(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::UPGRADE)
+}
+
+/// The protocol of a tunnel that we can open: an HTTP/1.1 upgrade without a body, but never to HTTP/2.
+fn upgrade_of(parts: &request::Parts) -> Option<HeaderValue> {
+    let protocol = parts.headers.get(header::UPGRADE)?;
     let is_http_2 = |token: &[u8]| token.get(..2).is_some_and(|start| start.eq_ignore_ascii_case(b"h2"));
-    parts.version == Version::HTTP_11
+    let is_possible = parts.version == Version::HTTP_11
         && parts.method == Method::GET
         && fields::has_token(&parts.headers, &header::CONNECTION, "upgrade")
         && !fields::tokens(protocol).any(is_http_2)
         && !parts.headers.contains_key(header::CONTENT_LENGTH)
-        && !parts.headers.contains_key(header::TRANSFER_ENCODING)
+        && !parts.headers.contains_key(header::TRANSFER_ENCODING);
+    is_possible.then(|| protocol.clone())
 }
 
 /// Makes a client's head one that may be sent to a server over HTTP/1.1.
 pub fn prepare_request(parts: &mut request::Parts, forwarding: &Forwarding<'_>) {
-    let upgrade = if wants_upgrade(parts) { parts.headers.get(header::UPGRADE).cloned() } else { None };
+    let upgrade = upgrade_of(parts);
     let takes_trailers = fields::has_token(&parts.headers, &header::TE, "trailers");
     let received_by = if parts.version == Version::HTTP_2 { "2 forebay" } else { "1.1 forebay" };
     let headers = &mut parts.headers;

@@ -15,8 +15,8 @@ use tokio::time::Instant;
 
 use super::body::ResponseBody;
 use super::connect::Connector;
-use super::connection::{Connection, Failed, Timeouts};
-use super::{Error, Server, Spec};
+use super::connection::{Connection, Failed};
+use super::{Commitment, Error, Patience, Server, Spec};
 use crate::clock::Clock;
 use crate::http::body::RequestBody;
 use crate::metrics::{Counter, Gauge, TimeTotal};
@@ -45,8 +45,7 @@ struct Limits {
     connect_timeout: Duration,
     idle_timeout: Duration,
     max_age: Duration,
-    timeouts: Timeouts,
-    body_timeout: Duration,
+    patience: Patience,
 }
 
 #[derive(Debug, Default)]
@@ -124,6 +123,7 @@ impl Pool {
     pub(super) async fn exchange(
         self: &Arc<Self>,
         mut request: Request<RequestBody>,
+        commitment: Option<&Commitment>,
     ) -> Result<Response<ResponseBody>, Failed> {
         self.requests.inc();
         let limits = self.limits.load_full();
@@ -139,10 +139,14 @@ impl Pool {
             };
             let was_used = lease.connection().is_used;
             let began = self.clock.now();
-            match lease.connection().exchange(request, &limits.timeouts).await {
+            if let Some(commitment) = commitment {
+                commitment.make();
+            }
+            let patience = commitment.is_none().then_some(limits.patience);
+            match lease.connection().exchange(request, patience).await {
                 Ok(response) => {
                     self.first_byte.add(self.clock.now().saturating_duration_since(began));
-                    return Ok(ResponseBody::attach(response, lease, limits.body_timeout));
+                    return Ok(ResponseBody::attach(response, lease, limits.patience.body));
                 }
                 Err(Failed { unsent: Some(again), .. }) if was_used => request = *again,
                 Err(failed) => {
@@ -306,8 +310,7 @@ impl From<&Spec> for Limits {
             connect_timeout: spec.connect_timeout,
             idle_timeout: spec.idle_timeout,
             max_age: spec.max_age,
-            timeouts: Timeouts::from(spec),
-            body_timeout: spec.body_timeout,
+            patience: Patience::from(spec),
         }
     }
 }

@@ -1,0 +1,122 @@
+//! What a rate limit costs: time a check with a million clients in the table, and memory a client.
+
+use std::collections::HashMap;
+use std::hint::black_box;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use divan::{Bencher, counter::ItemsCount};
+use forebay::client::{KeySpec, PartitionKey};
+use forebay::clock::Clock;
+use forebay::rate_limit::{Buckets, Charge, RateLimit, Spec};
+use tokio::time::Instant;
+
+const CLIENTS: u32 = 1_000_000;
+
+const THREE_TIERS: &[&str] = &["2/minute", "10/hour", "50/day"];
+const THREE_SMOOTH: &[&str] = &["200/second", "5000/minute", "100000/hour"];
+
+fn main() {
+    for tiers in [THREE_TIERS, THREE_SMOOTH] {
+        let before = resident_bytes();
+        let limit = Limit::with_clients(tiers);
+        let bytes = resident_bytes().saturating_sub(before) / u64::from(CLIENTS);
+        eprintln!("{tiers:?}: {bytes} bytes a client, {} clients", limit.limit.buckets().keys());
+    }
+    divan::main();
+}
+
+/// A limit with a charge of every client, and a time that goes on by a millisecond a check.
+struct Limit {
+    limit: Arc<RateLimit>,
+    epoch: Instant,
+    checks: AtomicU64,
+}
+
+impl Limit {
+    fn with_clients(tiers: &[&str]) -> Self {
+        let spec = Spec {
+            name: "bench".into(),
+            key: KeySpec::client_ip(),
+            tiers: tiers.iter().filter_map(|tier| tier.parse().ok()).collect(),
+            burst: 0,
+            charge: Charge::Request,
+            observe: false,
+            max_keys: 2 * CLIENTS as usize,
+        };
+        let epoch = Clock::start().now();
+        let limit = Arc::new(RateLimit::new(spec, Arc::new(Buckets::new(epoch))));
+        for client in 0..u64::from(CLIENTS) {
+            let _ = limit.check(key(client), epoch);
+        }
+        Self { limit, epoch, checks: AtomicU64::new(0) }
+    }
+
+    /// The next client in no order that a cache could guess.
+    fn next(&self) -> (PartitionKey, Instant) {
+        let nth = self.checks.fetch_add(1, Relaxed);
+        let client = nth.wrapping_mul(0x9e37_79b9_7f4a_7c15) % u64::from(CLIENTS);
+        (key(client), self.epoch + Duration::from_millis(nth))
+    }
+}
+
+fn key(client: u64) -> PartitionKey {
+    PartitionKey(u128::from(client + 1).wrapping_mul(0xd6e8_feb8_6659_fd93_9e37_79b9_7f4a_7c15))
+}
+
+fn resident_bytes() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = statm.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok());
+    pages.unwrap_or(0) * 4096
+}
+
+#[divan::bench(args = [THREE_TIERS, THREE_SMOOTH], sample_count = 50, sample_size = 20_000)]
+fn three_tiers_a_million_clients(bencher: Bencher<'_, '_>, tiers: &[&str]) {
+    let limit = Limit::with_clients(tiers);
+    bencher.counter(ItemsCount::new(1_usize)).bench(|| {
+        let (key, now) = limit.next();
+        black_box(limit.limit.check(key, now).is_ok())
+    });
+}
+
+/// What the memory alone costs: the same clients in the same order, in a map that does nothing.
+#[divan::bench(sample_count = 50, sample_size = 20_000)]
+fn a_look_up_among_a_million(bencher: Bencher<'_, '_>) {
+    let limit = Limit::with_clients(&["1/hour"]);
+    let map: HashMap<PartitionKey, [u8; 48]> =
+        (0..u64::from(CLIENTS)).map(|client| (key(client), [0; 48])).collect();
+    bencher.counter(ItemsCount::new(1_usize)).bench(|| map.get(&limit.next().0).map(|value| value[0]));
+}
+
+#[divan::bench(args = [THREE_TIERS, THREE_SMOOTH], sample_count = 50, sample_size = 20_000)]
+fn three_tiers_a_thousand_clients(bencher: Bencher<'_, '_>, tiers: &[&str]) {
+    let limit = Limit::with_clients(tiers);
+    bencher.counter(ItemsCount::new(1_usize)).bench(|| {
+        let (_, now) = limit.next();
+        let client = limit.checks.load(Relaxed) % 1000;
+        black_box(limit.limit.check(key(client), now).is_ok())
+    });
+}
+
+#[divan::bench(threads = [1, 2], sample_size = 20_000)]
+fn one_limited_client_of_one_tier(bencher: Bencher<'_, '_>) {
+    let limit = Limit::with_clients(&["1/hour"]);
+    bencher.bench(|| black_box(limit.limit.check(key(7), limit.epoch).is_err()));
+}
+
+#[divan::bench(sample_size = 10_000)]
+fn charge_and_refund(bencher: Bencher<'_, '_>) {
+    let limit = Limit::with_clients(&["2/minute", "10/hour"]);
+    bencher.bench(|| {
+        if let Ok(charges) = limit.limit.check(key(u64::from(CLIENTS) + 7), limit.epoch) {
+            charges.refund();
+        }
+    });
+}
+
+#[divan::bench(sample_size = 10_000)]
+fn a_refusal_with_its_field(bencher: Bencher<'_, '_>) {
+    let limit = Limit::with_clients(&["1/hour"]);
+    bencher.bench(|| limit.limit.check(key(7), limit.epoch).err().map(|limited| limited.field()));
+}

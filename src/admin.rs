@@ -1,0 +1,114 @@
+//! The admin listener: what an operator, a Prometheus and an orchestrator ask.
+//!
+//! It lives on a thread and a runtime of its own, so that a scrape cannot slow the proxy, and it is small and bounded
+//! on every side: 256 connections, 64 KiB of request, 30 seconds an answer. Who may ask what is decided by [`Guard`]
+//! and, for other sites' pages, by tower-http's cross-site check.
+
+mod cache;
+mod config;
+mod endpoints;
+mod guard;
+mod health;
+mod limits;
+mod listener;
+mod metrics;
+mod performance;
+mod pool;
+mod process;
+mod purge;
+mod reload;
+mod reply;
+mod rim;
+mod snapshot;
+#[cfg(test)]
+mod tests;
+
+pub use limits::words;
+pub use listener::spawn;
+pub use purge::Purge;
+pub use reload::Reloaded;
+pub use snapshot::{
+    CacheFigures, LimitFigures, PoolFigures, QueueFigures, ReloadFigures, RouteFigures, ServerFigures,
+    Snapshot, UpstreamFigures,
+};
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use guard::Guard;
+
+use crate::digest::Digester;
+use crate::metrics::Gauge;
+use crate::policy::{AdminPolicy, Policy, State};
+
+/// The version that answers.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Everything the endpoints need.
+#[derive(Debug)]
+pub struct Admin {
+    sources: Sources,
+    guard: ArcSwap<Guard>,
+    connections: Gauge,
+}
+
+impl Admin {
+    /// `address` is what the listener is bound to.
+    pub fn new(sources: Sources, rules: &AdminPolicy, address: SocketAddr, digester: Digester) -> Arc<Self> {
+        let guard = ArcSwap::from_pointee(Guard::new(rules, address, digester));
+        Arc::new(Self { sources, guard, connections: Gauge::default() })
+    }
+
+    /// Puts other rules in force; a reload may change the token and the hosts.
+    pub fn secure(&self, rules: &AdminPolicy) {
+        self.guard.store(Arc::new(self.guard.load().with(rules)));
+    }
+}
+
+/// How stored responses are removed.
+pub type Purging = Box<dyn Fn(&Purge) -> Result<u64, String> + Send + Sync>;
+/// How the configuration is read again.
+pub type Reloading = Box<dyn Fn() -> Pin<Box<dyn Future<Output = ReloadResult> + Send>> + Send + Sync>;
+/// What came of it.
+pub type ReloadResult = Result<Reloaded, String>;
+
+/// What the admin listener asks of the rest of the process.
+pub struct Sources {
+    /// The figures of this moment.
+    pub snapshot: Box<dyn Fn() -> Snapshot + Send + Sync>,
+    /// The effective configuration as TOML, secrets redacted.
+    pub config: Box<dyn Fn() -> String + Send + Sync>,
+    /// Removes stored responses; how many, or why the request makes no sense.
+    pub purge: Purging,
+    /// Reads the configuration again; or everything that is wrong with it, as `forebay check` says it.
+    pub reload: Reloading,
+}
+
+impl Sources {
+    /// The sources of a running proxy. `log_lines_dropped` counts those of the program's log and the access log.
+    pub fn of(
+        state: &Arc<State>,
+        policy: &Arc<ArcSwap<Policy>>,
+        log_lines_dropped: impl Fn() -> u64 + Send + Sync + 'static,
+        reload: Reloading,
+    ) -> Self {
+        let all = || (Arc::clone(state), Arc::clone(policy));
+        let ((walked, shaped), (_, shown), (purged, ruled)) = (all(), all(), all());
+        Self {
+            snapshot: Box::new(move || Snapshot::take(&walked, &shaped.load(), log_lines_dropped())),
+            config: Box::new(move || shown.load().effective.clone()),
+            purge: Box::new(move |what| what.apply(&purged.cache, &ruled.load())),
+            reload,
+        }
+    }
+}
+
+impl fmt::Debug for Sources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sources").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,80 @@
+//! `GET /api/pool/stats`: upstream servers and the connections to them.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::reply::{Reply, json, seconds};
+use super::{ServerFigures, Snapshot, UpstreamFigures};
+
+#[derive(Serialize)]
+struct Pools<'a> {
+    upstreams: Vec<Upstream<'a>>,
+}
+
+#[derive(Serialize)]
+struct Upstream<'a> {
+    name: &'a str,
+    /// Attempts by status, `error` without one.
+    requests: Map<String, Value>,
+    retries: u64,
+    servers: Vec<Server<'a>>,
+}
+
+#[derive(Serialize)]
+struct Server<'a> {
+    server: &'a str,
+    state: &'static str,
+    open: u64,
+    idle: u64,
+    /// Null without a cap.
+    max: Option<u64>,
+    waiting: u64,
+    created: u64,
+    recycled: u64,
+    requests: u64,
+    failures: u64,
+    /// Null before the first.
+    mean_connect_seconds: Option<f64>,
+    /// Null before the first.
+    mean_first_byte_seconds: Option<f64>,
+}
+
+/// By upstream and server.
+pub(super) fn render(snapshot: &Snapshot) -> Reply {
+    json(&Pools { upstreams: snapshot.upstreams.iter().map(upstream).collect() })
+}
+
+fn upstream(figures: &UpstreamFigures) -> Upstream<'_> {
+    Upstream {
+        name: &figures.name,
+        requests: figures
+            .requests
+            .iter()
+            .map(|(status, count)| (status_label(*status), (*count).into()))
+            .collect(),
+        retries: figures.retries,
+        servers: figures.servers.iter().map(server).collect(),
+    }
+}
+
+fn server(figures: &ServerFigures) -> Server<'_> {
+    Server {
+        server: &figures.server,
+        state: figures.state,
+        open: figures.open,
+        idle: figures.idle,
+        max: figures.max,
+        waiting: figures.waiting,
+        created: figures.created,
+        recycled: figures.recycled,
+        requests: figures.requests,
+        failures: figures.failures,
+        mean_connect_seconds: figures.mean_connect.map(seconds),
+        mean_first_byte_seconds: figures.mean_first_byte.map(seconds),
+    }
+}
+
+/// The status as a label; an attempt without one ended in an error.
+pub(super) fn status_label(status: Option<u16>) -> String {
+    status.map_or_else(|| "error".to_owned(), |status| status.to_string())
+}

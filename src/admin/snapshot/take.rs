@@ -1,0 +1,166 @@
+//! From the stages' own figures to a snapshot.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{
+    CacheFigures, LimitFigures, PoolFigures, QueueFigures, ReloadFigures, RouteFigures, ServerFigures,
+    Snapshot, UpstreamFigures,
+};
+use crate::admin::limits::words;
+use crate::admission::{Pool, ShedReason};
+use crate::cache::{Cache, Live};
+use crate::metrics::{CacheResult, RouteMetrics};
+use crate::policy::{Policy, State};
+use crate::rate_limit::RateLimit;
+use crate::upstream::{Cluster, ServerStats};
+
+impl Snapshot {
+    /// Walks the state for what the policy names. `log_lines_dropped` is of the program's log and the access log.
+    pub fn take(state: &State, policy: &Policy, log_lines_dropped: u64) -> Self {
+        let now = state.clock.now();
+        let uptime = state.clock.since_start(now);
+        let unrouted = RouteFigures::of("".into(), &state.unrouted, Live::default());
+        let routes = policy.routes.iter().map(|route| {
+            RouteFigures::of(Arc::clone(&route.name), &route.figures, state.cache.route_stats(&route.name))
+        });
+        let upstreams = policy.upstreams.iter();
+        Self {
+            started: state.clock.wall(now) - uptime,
+            is_draining: state.is_draining(),
+            uptime,
+            routes: std::iter::once(unrouted).chain(routes).collect(),
+            cache: CacheFigures::of(&state.cache),
+            rate_limits: policy.rate_limits.iter().map(|limit| LimitFigures::of(limit)).collect(),
+            pools: policy.pools.iter().map(|pool| PoolFigures::of(pool)).collect(),
+            upstreams: upstreams
+                .map(|(name, cluster)| UpstreamFigures::of(Arc::clone(name), cluster))
+                .collect(),
+            connections: state.listener.connections.count.value(),
+            panics: state.listener.panics.value(),
+            reloads: ReloadFigures {
+                succeeded: state.reloads.succeeded.value(),
+                failed: state.reloads.failed.value(),
+                last_succeeded: state.reloads.last_was_successful.value() == 1,
+            },
+            log_lines_dropped,
+        }
+    }
+}
+
+impl RouteFigures {
+    pub(super) fn of(name: Arc<str>, figures: &RouteMetrics, stored: Live) -> Self {
+        Self {
+            name,
+            requests: figures.requests().collect(),
+            duration: figures.duration.snapshot(),
+            in_progress: figures.in_progress.value(),
+            cache: CacheResult::ALL.map(|result| figures.cache_count(result)),
+            saved_by_cache: figures.saved_by_cache.value(),
+            saved_by_collapse: figures.saved_by_collapse.value(),
+            time_saved: figures.seconds_saved.value(),
+            entries: stored.entries,
+            bytes: stored.bytes,
+        }
+    }
+}
+
+impl CacheFigures {
+    fn of(cache: &Cache) -> Self {
+        let (stats, evictions) = (cache.stats(), cache.evictions());
+        let evictions = [
+            ("size", &evictions.size),
+            ("expired", &evictions.expired),
+            ("purged", &evictions.purged),
+            ("variants", &evictions.variants),
+        ];
+        Self {
+            entries: stats.entries,
+            bytes: stats.bytes,
+            max_bytes: stats.limits.max_bytes,
+            evictions: evictions.into_iter().map(|(cause, count)| (cause, count.value())).collect(),
+            refused: stats.refused,
+        }
+    }
+}
+
+impl LimitFigures {
+    fn of(limit: &RateLimit) -> Self {
+        let (spec, buckets) = (limit.spec(), limit.buckets());
+        let tiers: Vec<_> =
+            spec.tiers.iter().map(|tier| (tier.limit().saturating_add(spec.burst), tier.window())).collect();
+        Self {
+            name: Arc::clone(&spec.name),
+            rule: words(&tiers, spec.key.sources()),
+            is_enforced: !spec.observe,
+            keys: buckets.keys() as u64,
+            max_keys: spec.max_keys as u64,
+            allowed: buckets.allowed.value(),
+            refused: buckets.refused.value(),
+            would_refuse: buckets.would_refuse.value(),
+            overflowed: buckets.overflowed.value(),
+        }
+    }
+}
+
+impl PoolFigures {
+    fn of(pool: &Pool) -> Self {
+        let (spec, stats) = (pool.spec(), pool.stats());
+        Self {
+            name: spec.name,
+            is_enforced: !spec.observe,
+            active: stats.in_flight as u64,
+            max: stats.max as u64,
+            per_key_max: spec.per.map(|(_, max)| max as u64),
+            mean_hold: stats.mean_hold,
+            queue: QueueFigures {
+                depth: stats.queued as u64,
+                size: stats.queue_size as u64,
+                oldest_wait: stats.oldest_wait,
+                wait: pool.wait.snapshot(),
+            },
+            shed: ShedReason::ALL.into_iter().map(|reason| (reason.as_str(), pool.shed_by(reason))).collect(),
+        }
+    }
+}
+
+impl UpstreamFigures {
+    fn of(name: Arc<str>, cluster: &Cluster) -> Self {
+        let figures = cluster.figures();
+        let errors = Some((None, figures.errors.value())).filter(|(_, count)| *count > 0);
+        Self {
+            name,
+            requests: figures
+                .statuses
+                .seen()
+                .map(|(status, count)| (Some(status), count))
+                .chain(errors)
+                .collect(),
+            duration: figures.first_byte.snapshot(),
+            retries: figures.retries.value(),
+            servers: cluster.servers().into_iter().map(ServerFigures::from).collect(),
+        }
+    }
+}
+
+impl From<ServerStats> for ServerFigures {
+    /// A server without health checks is healthy until found otherwise.
+    fn from(stats: ServerStats) -> Self {
+        let mean = |time: Duration| Some(time).filter(|time| !time.is_zero());
+        Self {
+            server: stats.server,
+            state: "healthy",
+            is_healthy: true,
+            open: stats.open as u64,
+            idle: stats.idle as u64,
+            max: (stats.max > 0).then_some(stats.max as u64),
+            waiting: stats.waiting as u64,
+            created: stats.created,
+            recycled: stats.recycled,
+            requests: stats.requests,
+            failures: stats.failures,
+            mean_connect: mean(stats.mean_connect),
+            mean_first_byte: mean(stats.mean_first_byte),
+        }
+    }
+}

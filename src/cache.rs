@@ -1,0 +1,312 @@
+//! Stored responses: an HTTP shared cache after RFC 9111.
+//!
+//! One request meets the cache like this: [`Cache::lookup`]; on a miss [`Cache::begin`] before the upstream is asked,
+//! [`Cache::judge`] at the response's head, [`Cache::store`] (or [`Cache::freshen`] after a 304) at its end. A write
+//! goes through [`Cache::fence`]; operators use the `purge_` methods.
+//!
+//! What is promised: one identity's response reaches another only where the rules allow it; nothing that a purge or a
+//! write has overtaken is stored or served; live memory stays at its bound; a hit allocates nothing and takes no lock.
+
+mod body;
+pub mod control;
+mod fetch;
+mod freshen;
+pub mod freshness;
+pub mod key;
+mod lookup;
+pub mod policy;
+pub mod status;
+pub mod storable;
+mod store;
+mod stored;
+pub mod tags;
+mod validation;
+pub mod vary;
+
+pub use body::StoredBody;
+pub use fetch::{Exchange, Fetch, Freshened, NotStored};
+pub use key::{CacheKey, KeyRules, NamePattern};
+pub use lookup::{Lookup, StaleUse};
+pub use policy::{CachePolicy, Mode};
+pub use status::{CACHE_STATUS, CacheStatus, Forward, Forwarded};
+pub use storable::{Judgement, Plan, ResponseFacts, Unstorable};
+pub use store::{Evictions, Limits, MAX_VARIANTS};
+pub use stored::{Selected, StoredResponse};
+pub use tags::{Fence, Live, TagError, TagTemplate};
+pub use validation::{Precondition, evaluate_live as evaluate};
+pub use vary::{SelectingFields, Vary};
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, HeaderMap};
+use http::{Method, request, response};
+use tokio::time::Instant;
+
+use crate::clock::Clock;
+use crate::metrics::{Counter, Gauge};
+
+use body::Chunks;
+use control::RequestControl;
+use lookup::RequestTraits;
+use storable::Terms;
+use store::{Found, Store, suiting};
+use stored::Draft;
+use tags::Registry;
+
+/// All that is stored, of all routes.
+#[derive(Debug)]
+pub struct Cache {
+    clock: Clock,
+    store: Store,
+    registry: Arc<Registry>,
+    refused: Counter,
+}
+
+/// What the whole cache holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stats {
+    /// Stored responses; purged ones until they are swept out.
+    pub entries: u64,
+    /// Memory of all stored responses, in bytes; those counted that were evicted but are still being read.
+    pub bytes: u64,
+    /// The bounds.
+    pub limits: Limits,
+    /// Responses that were not stored because there was no room.
+    pub refused: u64,
+}
+
+impl Cache {
+    /// An empty one.
+    pub fn new(clock: Clock, limits: Limits) -> Self {
+        Self { clock, store: Store::new(limits), registry: Arc::default(), refused: Counter::default() }
+    }
+
+    /// What is stored for a request under `key` (see [`CachePolicy::storage_key`]).
+    pub fn lookup(
+        &self,
+        policy: &CachePolicy,
+        key: CacheKey,
+        request: &request::Parts,
+        credentialed: bool,
+        now: Instant,
+    ) -> Lookup {
+        if policy.mode == Mode::Off {
+            return Lookup::Forward(Forward::Bypass);
+        }
+        if request.method != Method::GET && request.method != Method::HEAD {
+            return Lookup::Forward(Forward::Method);
+        }
+        let traits = RequestTraits::of(&request.headers);
+        let control = match policy.mode {
+            Mode::Standard if traits.has_directives => RequestControl::of(&request.headers),
+            Mode::Standard | Mode::Force | Mode::Off => RequestControl::default(),
+        };
+        let found = self.find(policy, key, &request.headers, credentialed, traits, &control);
+        let answer = match found {
+            Err(reason) => Lookup::Forward(reason),
+            Ok(response) => {
+                response.touch(now);
+                match lookup::decide(&response, &control, response.current_age(now)) {
+                    Ok(()) => Lookup::Fresh(Selected::new(response, now)),
+                    Err(stale) => Lookup::Stale(Selected::new(response, now), stale),
+                }
+            }
+        };
+        match answer {
+            Lookup::Forward(_) if control.only_if_cached => Lookup::OnlyIfCached,
+            Lookup::Stale(_, StaleUse { while_revalidate: false, .. }) if control.only_if_cached => {
+                Lookup::OnlyIfCached
+            }
+            answer => answer,
+        }
+    }
+
+    fn find(
+        &self,
+        policy: &CachePolicy,
+        key: CacheKey,
+        headers: &HeaderMap,
+        credentialed: bool,
+        traits: RequestTraits,
+        control: &RequestControl,
+    ) -> Result<Arc<StoredResponse>, Forward> {
+        if traits.is_for_origin {
+            return Err(Forward::Bypass);
+        }
+        if control.no_store {
+            return Err(Forward::Request);
+        }
+        let standard = policy.mode == Mode::Standard;
+        let permitted = |response: &StoredResponse| {
+            !standard || !response.forced && (!credentialed || response.permission.extends_to(headers))
+        };
+        let sequence = self.registry.sequence();
+        let found = self.store.find(key, |response| {
+            response.is_valid(sequence).then(|| response.selecting.matches(headers) && permitted(response))
+        });
+        match found {
+            Found::Variant(response) => Ok(response),
+            Found::NoVariant => Err(Forward::VaryMiss),
+            Found::Nothing => Err(Forward::UriMiss),
+        }
+    }
+
+    /// A fetch begins; to be called before the upstream is asked. `url` is [`KeyRules::url`].
+    pub fn begin(&self, policy: &CachePolicy, key: CacheKey, url: &str, tags: &[String]) -> Fetch {
+        Fetch { key, provenance: self.registry.begin(&policy.route, url, tags) }
+    }
+
+    /// Whether and how a response is to be stored, by its head.
+    pub fn judge(
+        &self,
+        policy: &CachePolicy,
+        exchange: &Exchange<'_>,
+        response: &response::Parts,
+    ) -> Judgement {
+        self.terms(policy, exchange, &exchange.request.method).judge(response)
+    }
+
+    /// Stores a whole response. `response` has no hop-by-hop fields any more, nor any that `Connection` named.
+    ///
+    /// # Errors
+    ///
+    /// See [`NotStored`].
+    pub fn store(
+        &self,
+        fetch: &Fetch,
+        plan: &Plan,
+        request: &HeaderMap,
+        response: &response::Parts,
+        body: impl IntoIterator<Item = Bytes>,
+    ) -> Result<Arc<StoredResponse>, NotStored> {
+        let body = Chunks::pack(body);
+        let said =
+            response.headers.get(CONTENT_LENGTH).and_then(|line| line.to_str().ok()?.parse::<u64>().ok());
+        if said.is_some_and(|said| said != body.len()) {
+            return Err(NotStored::Truncated);
+        }
+        if body.len() > plan.max_object {
+            return Err(NotStored::TooLarge);
+        }
+        let draft = |body| Draft {
+            plan,
+            provenance: fetch.provenance.clone(),
+            status: response.status,
+            headers: &response.headers,
+            body,
+            request,
+        };
+        let bytes = body.len();
+        self.put(fetch, plan, request, bytes, |gauge| {
+            Arc::new(StoredResponse::new(draft(Arc::new(body.counted(gauge))), gauge))
+        })
+    }
+
+    /// Takes a response out of the store: its validation brought another one that may not be stored (RFC 9111 4.3.3), so
+    /// the old one must not come back as a stale answer.
+    pub fn forget(&self, fetch: &Fetch, selected: &Selected) {
+        self.store.discard(fetch.key, selected.response());
+    }
+
+    /// A write begins: see [`Fence`]. `url` is what a GET of the same target would be purged by.
+    pub fn fence(&self, url: &str, tags: &[String]) -> Fence {
+        self.registry.fence(url, tags)
+    }
+
+    /// Drops everything; like its siblings it returns how many stored responses that are, at once. What is dropped is
+    /// never served again; [`Cache::sweep`] gives its memory back.
+    pub fn purge_all(&self) -> u64 {
+        self.registry.purge_all()
+    }
+
+    /// Drops what a route has stored.
+    pub fn purge_route(&self, route: &str) -> u64 {
+        self.registry.purge_route(route)
+    }
+
+    /// Drops what carries a tag.
+    pub fn purge_tag(&self, tag: &str) -> u64 {
+        self.registry.purge_tag(tag)
+    }
+
+    /// Drops every variant of a URL: `host/path?query` as in [`KeyRules::url`], or `/path?query` on every host.
+    pub fn purge_url(&self, url: &str) -> u64 {
+        if url.starts_with('/') { self.registry.purge_path(url) } else { self.registry.purge_url(url) }
+    }
+
+    /// Drops all URLs that begin so; on every host if the prefix begins with `/`. Takes time with the number of URLs.
+    pub fn purge_prefix(&self, prefix: &str) -> u64 {
+        self.registry.purge_prefix(prefix)
+    }
+
+    /// Gives the memory of purged responses back; returns their number. Walks the whole store: not for a request's
+    /// task.
+    pub fn sweep(&self) -> u64 {
+        self.store.sweep(self.registry.sequence())
+    }
+
+    /// Lets go of what is too old for anything; to be called now and then, so that an idle store shrinks, too.
+    pub fn tidy(&self) {
+        self.store.tidy();
+    }
+
+    /// Changes the bounds; a lower one is kept at once.
+    pub fn set_limits(&self, limits: Limits) {
+        self.store.set_limits(limits);
+    }
+
+    /// What is stored.
+    pub fn stats(&self) -> Stats {
+        Stats {
+            entries: self.registry.all_live().entries,
+            bytes: self.store.live_bytes(),
+            limits: self.store.limits(),
+            refused: self.refused.value(),
+        }
+    }
+
+    /// What a route has stored.
+    pub fn route_stats(&self, route: &str) -> Live {
+        self.registry.route_live(route)
+    }
+
+    /// Why stored responses have gone so far.
+    pub fn evictions(&self) -> &Evictions {
+        self.store.evictions()
+    }
+
+    fn put(
+        &self,
+        fetch: &Fetch,
+        plan: &Plan,
+        request: &HeaderMap,
+        bytes: u64,
+        make: impl FnOnce(&Arc<Gauge>) -> Arc<StoredResponse>,
+    ) -> Result<Arc<StoredResponse>, NotStored> {
+        if fetch.is_overtaken() {
+            return Err(NotStored::Overtaken);
+        }
+        let stored = self.store.put(fetch.key, bytes, plan.received, suiting(request), make);
+        stored.ok_or_else(|| {
+            self.refused.inc();
+            NotStored::Full
+        })
+    }
+
+    fn terms<'a>(&self, policy: &'a CachePolicy, exchange: &Exchange<'a>, method: &'a Method) -> Terms<'a> {
+        Terms {
+            policy,
+            method,
+            request: exchange.request,
+            credentialed: exchange.credentialed,
+            requested: exchange.requested,
+            received: exchange.received,
+            received_wall: self.clock.wall(exchange.received),
+            max_object: self.store.limits().max_object,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

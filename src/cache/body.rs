@@ -1,0 +1,186 @@
+//! Stored bodies: what is kept, and what a client reads from it.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Body, Frame, SizeHint};
+
+use crate::metrics::Gauge;
+
+/// Chunks from here on are kept as they came; smaller ones are copied together, so that none of them keeps a whole
+/// read buffer alive.
+const LARGE_CHUNK: usize = 64 << 10;
+
+/// How much is copied together at most.
+const BLOCK: usize = 1 << 20;
+
+/// A part of the memory that the store answers for: given back on drop, whoever held it last.
+#[derive(Debug)]
+pub(super) struct Held {
+    bytes: i64,
+    gauge: Arc<Gauge>,
+}
+
+impl Held {
+    pub(super) fn new(bytes: u64, gauge: &Arc<Gauge>) -> Self {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        gauge.add(bytes);
+        Self { bytes, gauge: Arc::clone(gauge) }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.gauge.add(-self.bytes);
+    }
+}
+
+/// The chunks of a whole body, packed.
+#[derive(Debug)]
+pub(super) struct Chunks {
+    chunks: Box<[Bytes]>,
+    length: u64,
+    _held: Option<Held>,
+}
+
+impl Chunks {
+    pub(super) fn pack(chunks: impl IntoIterator<Item = Bytes>) -> Self {
+        let mut packed = Vec::new();
+        let mut small: Vec<Bytes> = Vec::new();
+        let mut waiting = 0;
+        for chunk in chunks {
+            if chunk.len() >= LARGE_CHUNK || waiting + chunk.len() > BLOCK {
+                packed.extend(join(&mut small));
+                waiting = 0;
+            }
+            if chunk.len() >= LARGE_CHUNK {
+                packed.push(chunk);
+            } else {
+                waiting += chunk.len();
+                small.push(chunk);
+            }
+        }
+        packed.extend(join(&mut small));
+        let length = packed.iter().map(|chunk| chunk.len() as u64).sum();
+        Self { chunks: packed.into(), length, _held: None }
+    }
+
+    /// From now on its bytes are counted.
+    pub(super) fn counted(self, gauge: &Arc<Gauge>) -> Self {
+        Self { _held: Some(Held::new(self.length, gauge)), ..self }
+    }
+
+    pub(super) fn len(&self) -> u64 {
+        self.length
+    }
+}
+
+fn join(chunks: &mut Vec<Bytes>) -> Option<Bytes> {
+    let length = chunks.iter().map(Bytes::len).sum();
+    let mut block = BytesMut::with_capacity(length);
+    chunks.drain(..).for_each(|chunk| block.extend_from_slice(&chunk));
+    (length > 0).then(|| block.freeze())
+}
+
+/// A stored body on its way to one client; cloning starts nothing anew. Costs a reference count.
+#[derive(Debug, Clone)]
+pub struct StoredBody {
+    chunks: Arc<Chunks>,
+    next: usize,
+    left: u64,
+}
+
+impl StoredBody {
+    pub(super) fn new(chunks: &Arc<Chunks>) -> Self {
+        Self { chunks: Arc::clone(chunks), next: 0, left: chunks.length }
+    }
+
+    /// What is still to be read, in bytes.
+    pub fn left(&self) -> u64 {
+        self.left
+    }
+}
+
+impl Body for StoredBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let Some(chunk) = self.chunks.chunks.get(self.next).cloned() else { return Poll::Ready(None) };
+        self.next += 1;
+        self.left -= chunk.len() as u64;
+        Poll::Ready(Some(Ok(Frame::data(chunk))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    fn chunk(length: usize, fill: u8) -> Bytes {
+        vec![fill; length].into()
+    }
+
+    #[test]
+    fn small_chunks_are_copied_and_large_ones_kept() {
+        let large = chunk(LARGE_CHUNK, 2);
+        let buffer = chunk(100_000, 1);
+        let packed =
+            Chunks::pack([buffer.slice(..10), buffer.slice(10..30), large.clone(), buffer.slice(..5)]);
+        let lengths: Vec<_> = packed.chunks.iter().map(Bytes::len).collect();
+        assert_eq!(lengths, [30, LARGE_CHUNK, 5]);
+        assert_eq!(packed.chunks[1].as_ptr(), large.as_ptr());
+        assert_ne!(packed.chunks[0].as_ptr(), buffer.as_ptr());
+        drop(packed);
+        assert!(buffer.is_unique(), "nothing keeps the read buffer alive");
+    }
+
+    #[test]
+    fn endless_small_chunks_become_blocks() {
+        let packed = Chunks::pack((0..100).map(|_| chunk(LARGE_CHUNK - 1, 0)));
+        assert_eq!(packed.len(), 100 * (LARGE_CHUNK as u64 - 1));
+        assert!(packed.chunks.iter().all(|chunk| chunk.len() <= BLOCK));
+        assert_eq!(packed.chunks.len(), 7);
+        assert_eq!(Chunks::pack([Bytes::new()]).chunks.len(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_client_reads_all_bytes_and_always_knows_what_is_left() {
+        let chunks = Arc::new(Chunks::pack([chunk(3, 1), chunk(LARGE_CHUNK, 2), chunk(2, 3)]));
+        let mut body = StoredBody::new(&chunks);
+        let mut read = Vec::new();
+        while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+            read.extend_from_slice(&frame.unwrap().into_data().unwrap());
+            assert_eq!(body.size_hint().exact(), Some((5 + LARGE_CHUNK - read.len()) as u64));
+            assert_eq!(body.is_end_stream(), read.len() == 5 + LARGE_CHUNK);
+        }
+        assert_eq!((read.len(), read[0], read[3], read[read.len() - 1]), (5 + LARGE_CHUNK, 1, 2, 3));
+    }
+
+    #[test]
+    fn bytes_are_held_until_the_last_reader_has_gone() {
+        let gauge = Arc::new(Gauge::default());
+        let chunks = Arc::new(Chunks::pack([chunk(7, 1)]).counted(&gauge));
+        let reader = StoredBody::new(&chunks);
+        drop(chunks);
+        assert_eq!(gauge.value(), 7);
+        drop(reader);
+        assert_eq!(gauge.value(), 0);
+    }
+}

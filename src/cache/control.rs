@@ -1,0 +1,417 @@
+//! Cache directives, read once.
+//!
+//! RFC 9111 5.2: directive names are compared without case, arguments come as token or as quoted string, several field
+//! lines are one list. The reader never fails: what it cannot read it takes in the sense that keeps less and asks more.
+
+use std::time::Duration;
+
+use http::header::{CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue, PRAGMA};
+
+/// What a number of seconds is capped at (RFC 9111 1.2.2).
+pub const MAX_SECONDS: u64 = 1 << 31;
+
+/// Whom or what `private` and `no-cache` are about (RFC 9111 5.2.2.4, 5.2.2.7).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// The directive is absent.
+    #[default]
+    Absent,
+    /// Only these fields; the rest of the response is not touched by it.
+    Fields(Vec<HeaderName>),
+    /// The whole response.
+    Whole,
+}
+
+impl Scope {
+    /// Whether the whole response is meant.
+    pub fn is_whole(&self) -> bool {
+        *self == Self::Whole
+    }
+
+    fn widen(&mut self, argument: Option<Argument<'_>>) {
+        let listed = argument.and_then(|argument| field_names(&argument.text()));
+        match (&mut *self, listed) {
+            (Self::Whole, _) => {}
+            (Self::Fields(names), Some(more)) => names.extend(more),
+            (Self::Absent, Some(names)) => *self = Self::Fields(names),
+            (_, None) => *self = Self::Whole,
+        }
+    }
+}
+
+/// The directives of a response (RFC 9111 5.2.2, RFC 5861).
+///
+/// Of a directive that comes twice the first counts (RFC 9111 4.2.1).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ResponseControl {
+    /// `max-age`; zero where it cannot be read.
+    pub max_age: Option<Duration>,
+    /// `s-maxage`; zero where it cannot be read.
+    pub s_maxage: Option<Duration>,
+    /// `stale-while-revalidate`; absent where it cannot be read.
+    pub stale_while_revalidate: Option<Duration>,
+    /// `stale-if-error`; absent where it cannot be read.
+    pub stale_if_error: Option<Duration>,
+    /// `no-cache`.
+    pub no_cache: Scope,
+    /// `private`.
+    pub private: Scope,
+    /// `no-store`.
+    pub no_store: bool,
+    /// `public`.
+    pub public: bool,
+    /// `must-revalidate`.
+    pub must_revalidate: bool,
+    /// `proxy-revalidate`.
+    pub proxy_revalidate: bool,
+    /// `must-understand`.
+    pub must_understand: bool,
+    /// `no-transform`.
+    pub no_transform: bool,
+}
+
+impl ResponseControl {
+    /// Reads all `Cache-Control` lines of a response.
+    pub fn of(headers: &HeaderMap) -> Self {
+        let mut control = Self::default();
+        for directive in headers.get_all(CACHE_CONTROL).iter().flat_map(Directives::of) {
+            control.take(&directive);
+        }
+        control
+    }
+
+    /// Whether nothing at all may excuse a stale answer (RFC 9111 4.2.4). `s-maxage` is not counted here although it
+    /// implies `proxy-revalidate` (5.2.2.10): beside it a response may still allow `stale-while-revalidate`.
+    pub fn forbids_stale(&self) -> bool {
+        self.must_revalidate || self.proxy_revalidate || self.no_cache.is_whole()
+    }
+
+    fn take(&mut self, directive: &Directive<'_>) {
+        match () {
+            () if directive.is("max-age") => first(&mut self.max_age, directive.seconds_or_stale()),
+            () if directive.is("s-maxage") => first(&mut self.s_maxage, directive.seconds_or_stale()),
+            () if directive.is("stale-while-revalidate") => {
+                self.stale_while_revalidate = self.stale_while_revalidate.or(directive.seconds());
+            }
+            () if directive.is("stale-if-error") => {
+                self.stale_if_error = self.stale_if_error.or(directive.seconds());
+            }
+            () if directive.is("no-cache") => self.no_cache.widen(directive.argument),
+            () if directive.is("private") => self.private.widen(directive.argument),
+            () if directive.is("no-store") => self.no_store = true,
+            () if directive.is("public") => self.public = true,
+            () if directive.is("must-revalidate") => self.must_revalidate = true,
+            () if directive.is("proxy-revalidate") => self.proxy_revalidate = true,
+            () if directive.is("must-understand") => self.must_understand = true,
+            () if directive.is("no-transform") => self.no_transform = true,
+            // An extension that we do not know changes nothing (RFC 9111 5.2.3).
+            () => {}
+        }
+    }
+}
+
+/// The directives of a request (RFC 9111 5.2.1); `Copy`, read without allocating.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RequestControl {
+    /// `max-age`; zero where it cannot be read.
+    pub max_age: Option<Duration>,
+    /// `min-fresh`; ignored where it cannot be read.
+    pub min_fresh: Option<Duration>,
+    /// `max-stale`; without an argument any staleness will do.
+    pub max_stale: Option<Duration>,
+    /// `stale-if-error` (RFC 5861 4).
+    pub stale_if_error: Option<Duration>,
+    /// `no-cache`, or `Pragma: no-cache` where there is no `Cache-Control` (RFC 9111 5.4).
+    pub no_cache: bool,
+    /// `no-store`.
+    pub no_store: bool,
+    /// `only-if-cached`.
+    pub only_if_cached: bool,
+}
+
+impl RequestControl {
+    /// Reads the `Cache-Control` and `Pragma` lines of a request.
+    pub fn of(headers: &HeaderMap) -> Self {
+        let mut control = Self::default();
+        let mut lines = headers.get_all(CACHE_CONTROL).iter().peekable();
+        if lines.peek().is_none() {
+            let mut pragma = headers.get_all(PRAGMA).iter().flat_map(Directives::of);
+            control.no_cache = pragma.any(|directive| directive.is("no-cache"));
+            return control;
+        }
+        for directive in lines.flat_map(Directives::of) {
+            control.take(&directive);
+        }
+        control
+    }
+
+    fn take(&mut self, directive: &Directive<'_>) {
+        match () {
+            () if directive.is("max-age") => first(&mut self.max_age, directive.seconds_or_stale()),
+            () if directive.is("min-fresh") => self.min_fresh = self.min_fresh.or(directive.seconds()),
+            () if directive.is("max-stale") => {
+                let any = directive.argument.is_none().then_some(Duration::from_secs(MAX_SECONDS));
+                self.max_stale = self.max_stale.or(any).or(directive.seconds());
+            }
+            () if directive.is("stale-if-error") => {
+                self.stale_if_error = self.stale_if_error.or(directive.seconds());
+            }
+            () if directive.is("no-cache") => self.no_cache = true,
+            () if directive.is("no-store") => self.no_store = true,
+            () if directive.is("only-if-cached") => self.only_if_cached = true,
+            () => {}
+        }
+    }
+}
+
+fn first(slot: &mut Option<Duration>, value: Duration) {
+    slot.get_or_insert(value);
+}
+
+/// Reads `delta-seconds` (RFC 9111 1.2.2): digits only, too large a number is [`MAX_SECONDS`].
+pub fn delta_seconds(text: &[u8]) -> Option<Duration> {
+    if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let seconds = text.iter().fold(0_u64, |sum, digit| (sum * 10 + u64::from(digit - b'0')).min(MAX_SECONDS));
+    Some(Duration::from_secs(seconds))
+}
+
+/// A list of field names; `None` where one of them is none, or there is none.
+fn field_names(text: &[u8]) -> Option<Vec<HeaderName>> {
+    let names = text.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|name| !name.is_empty());
+    let names: Vec<_> = names.map(HeaderName::from_bytes).collect::<Result<_, _>>().ok()?;
+    (!names.is_empty()).then_some(names)
+}
+
+/// One directive as it stands in the field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Directive<'a> {
+    name: &'a [u8],
+    argument: Option<Argument<'a>>,
+}
+
+impl Directive<'_> {
+    fn is(&self, name: &str) -> bool {
+        self.name.eq_ignore_ascii_case(name.as_bytes())
+    }
+
+    fn seconds(&self) -> Option<Duration> {
+        match self.argument? {
+            Argument::Token(text) | Argument::Quoted(text) => delta_seconds(text),
+        }
+    }
+
+    /// A lifetime that cannot be read is over (RFC 9111 4.2.1).
+    fn seconds_or_stale(&self) -> Duration {
+        self.seconds().unwrap_or_default()
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Argument<'a> {
+    Token(&'a [u8]),
+    /// What stands between the quotes, escapes and all.
+    Quoted(&'a [u8]),
+}
+
+impl Argument<'_> {
+    fn text(&self) -> Vec<u8> {
+        match self {
+            Self::Token(text) => text.to_vec(),
+            Self::Quoted(text) => {
+                let mut escaped = false;
+                let keep = |byte: &&u8| {
+                    escaped = **byte == b'\\' && !escaped;
+                    !escaped
+                };
+                text.iter().filter(keep).copied().collect()
+            }
+        }
+    }
+}
+
+/// The directives of one field line, one after the other.
+#[derive(Debug, Clone)]
+pub struct Directives<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Directives<'a> {
+    /// Reads a field line.
+    pub fn of(line: &'a HeaderValue) -> Self {
+        Self { rest: line.as_bytes() }
+    }
+
+    /// Cuts off what goes before the first comma that stands outside quotes.
+    fn next_member(&mut self) -> &'a [u8] {
+        let (mut quoted, mut escaped) = (false, false);
+        let comma = self.rest.iter().position(|byte| {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' if quoted => escaped = true,
+                b'"' => quoted = !quoted,
+                b',' if !quoted => return true,
+                _ => {}
+            }
+            false
+        });
+        let (member, rest) = self.rest.split_at(comma.unwrap_or(self.rest.len()));
+        self.rest = rest.get(1..).unwrap_or_default();
+        member.trim_ascii()
+    }
+}
+
+impl<'a> Iterator for Directives<'a> {
+    type Item = Directive<'a>;
+
+    fn next(&mut self) -> Option<Directive<'a>> {
+        while !self.rest.is_empty() {
+            let member = self.next_member();
+            if member.is_empty() {
+                continue;
+            }
+            let Some(equals) = member.iter().position(|byte| *byte == b'=') else {
+                return Some(Directive { name: member, argument: None });
+            };
+            let (name, argument) = member.split_at(equals);
+            let argument = argument.get(1..).unwrap_or_default().trim_ascii();
+            let inner = argument.strip_prefix(b"\"").and_then(|text| text.strip_suffix(b"\""));
+            let argument = inner.map_or(Argument::Token(argument), Argument::Quoted);
+            return Some(Directive { name: name.trim_ascii(), argument: Some(argument) });
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::{AGE, SET_COOKIE};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn response(lines: &[&str]) -> ResponseControl {
+        let lines = lines.iter().map(|line| (CACHE_CONTROL, line.parse().unwrap()));
+        ResponseControl::of(&lines.collect())
+    }
+
+    fn request(lines: &[(HeaderName, &str)]) -> RequestControl {
+        RequestControl::of(&lines.iter().map(|(name, line)| (name.clone(), line.parse().unwrap())).collect())
+    }
+
+    fn seconds(n: u64) -> Option<Duration> {
+        Some(Duration::from_secs(n))
+    }
+
+    /// RFC 9111 1.2.2, 4.2.1 and 5.2.
+    #[test]
+    fn max_age_is_read_in_all_its_forms() {
+        for (line, expected) in [
+            ("max-age=60", seconds(60)),
+            ("MAX-AGE=60", seconds(60)),
+            ("Max-Age=\"60\"", seconds(60)),
+            ("  max-age=60  ,public", seconds(60)),
+            (",,max-age=60,", seconds(60)),
+            ("max-age = 60", seconds(60)),
+            ("max-age=007", seconds(7)),
+            ("max-age=60, max-age=5", seconds(60)),
+            ("max-age=2147483648", seconds(MAX_SECONDS)),
+            ("max-age=99999999999999999999999", seconds(MAX_SECONDS)),
+            ("max-age=-1", seconds(0)),
+            ("max-age=1.5", seconds(0)),
+            ("max-age=60s", seconds(0)),
+            ("max-age='60'", seconds(0)),
+            ("max-age=", seconds(0)),
+            ("max-age", seconds(0)),
+            ("max-age=x, max-age=60", seconds(0)),
+            ("extension=\"max-age=60\"", None),
+            ("extension=\"a\\\", max-age=60\"", None),
+            ("xmax-age=60", None),
+            ("s-maxage=60", None),
+            ("", None),
+        ] {
+            assert_eq!(response(&[line]).max_age, expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn several_lines_are_one_list() {
+        let control = response(&["max-age=60", "No-Store, private", "s-maxage=5"]);
+        assert!(control.no_store && control.private.is_whole());
+        assert_eq!((control.max_age, control.s_maxage), (seconds(60), seconds(5)));
+    }
+
+    /// RFC 9111 5.2.2.4 and 5.2.2.7.
+    #[test]
+    fn field_lists_limit_private_and_no_cache() {
+        let fields = |names: &[HeaderName]| Scope::Fields(names.to_vec());
+        for (line, expected) in [
+            ("private=\"Set-Cookie\"", fields(&[SET_COOKIE])),
+            ("private=\"set-cookie, AGE\"", fields(&[SET_COOKIE, AGE])),
+            ("private=Age", fields(&[AGE])),
+            ("private=\"Age\", private=\"Set-Cookie\"", fields(&[AGE, SET_COOKIE])),
+            ("private=\"Age\", private", Scope::Whole),
+            ("private, private=\"Age\"", Scope::Whole),
+            ("private=\"\"", Scope::Whole),
+            ("private=\"not a name\"", Scope::Whole),
+            ("private=\"A\\ge\"", fields(&[AGE])),
+            ("private=\"unfinished", Scope::Whole),
+            ("privateer", Scope::Absent),
+        ] {
+            assert_eq!(response(&[line]).private, expected, "{line}");
+            let no_cache = line.replace("private", "no-cache");
+            assert_eq!(response(&[&no_cache]).no_cache, expected, "{no_cache}");
+        }
+    }
+
+    #[test]
+    fn what_forbids_stale_answers() {
+        for line in ["must-revalidate", "Proxy-Revalidate", "no-cache"] {
+            assert!(response(&[line]).forbids_stale(), "{line}");
+        }
+        for line in ["max-age=1", "s-maxage=1", "no-cache=\"Age\"", "public", ""] {
+            assert!(!response(&[line]).forbids_stale(), "{line}");
+        }
+    }
+
+    /// RFC 9111 5.2.1 and 5.4.
+    #[test]
+    fn request_directives_are_read() {
+        let control = request(&[(CACHE_CONTROL, "max-age=5, MIN-FRESH=\"3\", max-stale, only-if-cached")]);
+        assert_eq!((control.max_age, control.min_fresh), (seconds(5), seconds(3)));
+        assert_eq!(control.max_stale, seconds(MAX_SECONDS));
+        assert!(control.only_if_cached && !control.no_cache && !control.no_store);
+        assert_eq!(request(&[(CACHE_CONTROL, "max-stale=7")]).max_stale, seconds(7));
+        assert_eq!(request(&[(CACHE_CONTROL, "max-stale=x, min-fresh=x")]), RequestControl::default());
+        assert_eq!(request(&[(CACHE_CONTROL, "max-age=x")]).max_age, seconds(0));
+        assert!(request(&[(CACHE_CONTROL, "no-store, no-cache")]).no_store);
+    }
+
+    #[test]
+    fn pragma_counts_only_without_cache_control() {
+        assert!(request(&[(PRAGMA, "foo, No-Cache")]).no_cache);
+        assert!(!request(&[(PRAGMA, "no-cache"), (CACHE_CONTROL, "max-age=3")]).no_cache);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            if let Ok(value) = HeaderValue::from_bytes(&bytes) {
+                let headers: HeaderMap = [(CACHE_CONTROL, value)].into_iter().collect();
+                let _ = (ResponseControl::of(&headers), RequestControl::of(&headers));
+            }
+        }
+
+        #[test]
+        fn case_and_neighbours_change_nothing(
+            upper in any::<[bool; 8]>(), age in 0_u32.., before in "[a-z]{0,8}(=\"[a-z,= ]{0,8}\")?",
+        ) {
+            let name: String = "no-store".chars().zip(upper)
+                .map(|(letter, upper)| if upper { letter.to_ascii_uppercase() } else { letter }).collect();
+            let control = response(&[&format!("{before} ,{name},max-age={age}")]);
+            prop_assert!(control.no_store);
+            prop_assert_eq!(control.max_age, seconds(u64::from(age).min(MAX_SECONDS)));
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! What a stored response is stored under.
+//!
+//! A key is a keyed digest of length-prefixed parts, so no request can imitate another's key (and nobody outside can
+//! search for a collision). The method is no part of it: GET and HEAD share the stored GET (RFC 9111 4). The path and
+//! `Host` are taken as canonical already.
+
+use std::hash::{BuildHasherDefault, Hash, Hasher};
+
+use http::header::{HOST, HeaderName};
+use http::request::Parts;
+
+use crate::digest::{Digest, Digester};
+
+/// The name of a resource, or of one identity's view of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct CacheKey(u128);
+
+impl CacheKey {
+    /// The digest, for keys that are made of this one.
+    pub fn to_bytes(self) -> [u8; 16] {
+        self.0.to_be_bytes()
+    }
+
+    /// The key of what one identity alone may see.
+    pub fn for_identity(self, identity: u128, digester: &Digester) -> Self {
+        Self(digester.of([b"identity".as_slice(), &self.0.to_be_bytes(), &identity.to_be_bytes()]))
+    }
+}
+
+/// What of a request goes into its key.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KeyRules {
+    /// Query parameters that do not matter.
+    pub query_ignore: Vec<NamePattern>,
+    /// Whether the order of query parameters does not matter; that of equally named ones always does.
+    pub query_sort: bool,
+    /// Request fields that matter although the response's `Vary` may not say so.
+    pub headers: Vec<HeaderName>,
+    /// Whether requests with credentials share what `force` stores.
+    pub shared_credentials: bool,
+}
+
+impl KeyRules {
+    /// The key of a request's resource.
+    pub fn key(&self, digester: &Digester, scheme: &str, parts: &Parts) -> CacheKey {
+        let mut digest = digester.begin();
+        digest.add(scheme.as_bytes());
+        digest.add(parts.headers.get(HOST).map_or(b"", |host| host.as_bytes()));
+        digest.add(parts.uri.path().as_bytes());
+        self.add_query(&mut digest, parts.uri.query());
+        for name in &self.headers {
+            // The number of lines keeps one line "a" and two lines "a", "" apart, and a field from its neighbour.
+            digest.add(&parts.headers.get_all(name).iter().count().to_be_bytes());
+            parts.headers.get_all(name).iter().for_each(|line| digest.add(line.as_bytes()));
+        }
+        CacheKey(digest.finish())
+    }
+
+    /// The resource as text, `host/path?query` by the same rules: the name by which it is purged and fenced.
+    pub fn url(&self, host: &str, path: &str, query: Option<&str>) -> String {
+        let mut url = String::with_capacity(host.len() + path.len() + query.map_or(0, str::len) + 1);
+        url.push_str(host);
+        url.push_str(path);
+        let Some(query) = query else { return url };
+        if self.takes_query_as_it_is() {
+            url.push('?');
+            url.push_str(query);
+            return url;
+        }
+        for (index, parameter) in self.parameters(query).into_iter().enumerate() {
+            url.push(if index == 0 { '?' } else { '&' });
+            url.push_str(parameter);
+        }
+        url
+    }
+
+    fn add_query(&self, digest: &mut Digest, query: Option<&str>) {
+        let Some(query) = query else { return digest.add(b"none") };
+        if self.takes_query_as_it_is() {
+            digest.add(b"whole");
+            return digest.add(query.as_bytes());
+        }
+        let parameters = self.parameters(query);
+        if parameters.is_empty() {
+            return digest.add(b"none");
+        }
+        digest.add(b"parameters");
+        digest.add(&parameters.len().to_be_bytes());
+        parameters.iter().for_each(|parameter| digest.add(parameter.as_bytes()));
+    }
+
+    fn takes_query_as_it_is(&self) -> bool {
+        self.query_ignore.is_empty() && !self.query_sort
+    }
+
+    fn parameters<'q>(&self, query: &'q str) -> Vec<&'q str> {
+        let name = |parameter: &&'q str| parameter.split_once('=').map_or(*parameter, |(name, _)| name);
+        let matters = |parameter: &&'q str| {
+            !parameter.is_empty() && !self.query_ignore.iter().any(|pattern| pattern.matches(name(parameter)))
+        };
+        let mut parameters: Vec<_> = query.split('&').filter(matters).collect();
+        if self.query_sort {
+            parameters.sort_by_key(name);
+        }
+        parameters
+    }
+}
+
+/// A parameter name in which `*` stands for anything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamePattern(Box<str>);
+
+impl NamePattern {
+    /// Any text is a pattern.
+    pub fn new(text: &str) -> Self {
+        Self(text.into())
+    }
+
+    /// Whether a name is meant.
+    pub fn matches(&self, name: &str) -> bool {
+        let Some((head, rest)) = self.0.split_once('*') else { return *self.0 == *name };
+        let Some(mut name) = name.strip_prefix(head) else { return false };
+        let (middle, tail) = rest.rsplit_once('*').unwrap_or(("", rest));
+        // The leftmost place of every middle piece leaves the most for what follows.
+        for piece in middle.split('*') {
+            let Some(at) = name.find(piece) else { return false };
+            name = name.get(at + piece.len()..).unwrap_or_default();
+        }
+        name.ends_with(tail)
+    }
+}
+
+/// Keys are uniform already; hashing them again would gain nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct KeyHasher(u64);
+
+/// Builds [`KeyHasher`]s.
+pub type BuildKeyHasher = BuildHasherDefault<KeyHasher>;
+
+impl Hasher for KeyHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "both halves of the digest are folded together")]
+    fn write_u128(&mut self, digest: u128) {
+        self.0 = (digest >> 64) as u64 ^ digest as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parts(url: &str, fields: &[(&str, &str)]) -> Parts {
+        let mut request = Request::get(url).header("host", "example.org");
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    fn ignoring(patterns: &[&str]) -> KeyRules {
+        KeyRules {
+            query_ignore: patterns.iter().map(|text| NamePattern::new(text)).collect(),
+            ..KeyRules::default()
+        }
+    }
+
+    #[test]
+    fn every_part_of_the_target_tells_resources_apart() {
+        let digester = Digester::random();
+        let rules = KeyRules::default();
+        let key = |scheme, url| rules.key(&digester, scheme, &parts(url, &[]));
+        let one = key("http", "/a?b=1");
+        assert_eq!(one, key("http", "/a?b=1"));
+        for (scheme, url) in
+            [("https", "/a?b=1"), ("http", "/A?b=1"), ("http", "/a?b=2"), ("http", "/a"), ("http", "/a?")]
+        {
+            assert_ne!(one, key(scheme, url), "{scheme} {url}");
+        }
+        let mut other_host = parts("/a?b=1", &[]);
+        other_host.headers.insert(HOST, "example.com".parse().unwrap());
+        assert_ne!(one, rules.key(&digester, "http", &other_host));
+    }
+
+    #[test]
+    fn ignored_parameters_change_neither_key_nor_url() {
+        let digester = Digester::random();
+        let rules = ignoring(&["_", "utm_*"]);
+        let key = |url| rules.key(&digester, "http", &parts(url, &[]));
+        assert_eq!(key("/a?x=1"), key("/a?utm_source=z&x=1&_=77&utm_=&"));
+        assert_eq!(key("/a"), key("/a?_=1"));
+        assert_ne!(key("/a?x=1"), key("/a?x=2"));
+        assert_ne!(key("/a?__=1"), key("/a"));
+        assert_ne!(key("/a?x=1&x=2"), key("/a?x=2&x=1"));
+        assert_eq!(rules.url("h", "/a", Some("utm_source=z&x=1&y")), "h/a?x=1&y");
+        assert_eq!(rules.url("h", "/a", Some("_=1")), "h/a");
+        assert_eq!(KeyRules::default().url("h", "/a", Some("_=1")), "h/a?_=1");
+    }
+
+    #[test]
+    fn sorting_keeps_the_order_of_equally_named_parameters() {
+        let digester = Digester::random();
+        let rules = KeyRules { query_sort: true, ..KeyRules::default() };
+        let key = |url| rules.key(&digester, "http", &parts(url, &[]));
+        assert_eq!(key("/?b=1&a=2"), key("/?a=2&b=1"));
+        assert_ne!(key("/?a=1&a=2"), key("/?a=2&a=1"));
+    }
+
+    #[test]
+    fn named_fields_are_part_of_the_key() {
+        let digester = Digester::random();
+        let rules = KeyRules {
+            headers: vec![HeaderName::from_static("x-a"), HeaderName::from_static("x-b")],
+            ..KeyRules::default()
+        };
+        let key = |fields: &[(&str, &str)]| rules.key(&digester, "http", &parts("/", fields));
+        assert_ne!(key(&[("x-a", "1")]), key(&[("x-b", "1")]));
+        assert_ne!(key(&[("x-a", "1")]), key(&[]));
+        assert_ne!(key(&[("x-a", "1"), ("x-a", "")]), key(&[("x-a", "1"), ("x-b", "")]));
+        assert_eq!(key(&[("x-a", "1"), ("x-c", "2")]), key(&[("x-a", "1")]));
+    }
+
+    #[test]
+    fn a_star_stands_for_anything() {
+        for (pattern, name, expected) in [
+            ("utm_*", "utm_", true),
+            ("utm_*", "utm_source", true),
+            ("utm_*", "xutm_source", false),
+            ("*", "", true),
+            ("*id", "gclid", true),
+            ("a*b*c", "a-b-c", true),
+            ("a*b*c", "abbc", true),
+            ("a*b*c", "acb", false),
+            ("a*a", "a", false),
+            ("a**b", "ab", true),
+            ("_", "_", true),
+            ("_", "__", false),
+        ] {
+            assert_eq!(NamePattern::new(pattern).matches(name), expected, "{pattern} {name}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_identity_meets_anothers_key(
+            a in any::<u128>(), b in any::<u128>(), path in "/[a-z]{0,5}", other in "/[a-z]{0,5}",
+        ) {
+            let digester = Digester::random();
+            let key = |path: &str| KeyRules::default().key(&digester, "http", &parts(path, &[]));
+            let mine = key(&path).for_identity(a, &digester);
+            prop_assert_ne!(mine, key(&path));
+            prop_assert_ne!(mine, mine.for_identity(a, &digester));
+            prop_assert_eq!(mine == key(&other).for_identity(b, &digester), a == b && path == other);
+        }
+
+        #[test]
+        fn unruled_requests_share_a_key_only_when_equal(
+            one in "/[a-c?&=]{0,4}", two in "/[a-c?&=]{0,4}", x in "[a-b]{0,2}", y in "[a-b]{0,2}",
+        ) {
+            let digester = Digester::random();
+            let rules = KeyRules { headers: vec![HeaderName::from_static("x")], ..KeyRules::default() };
+            let key = |url: &str, x: &str| rules.key(&digester, "http", &parts(url, &[("x", x)]));
+            prop_assert_eq!(key(&one, &x) == key(&two, &y), one == two && x == y);
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! What the store has for a request, and whether it may be used (RFC 9111 4).
+
+use std::time::Duration;
+
+use http::header::{
+    CACHE_CONTROL, CONTENT_LENGTH, HeaderMap, IF_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, PRAGMA, RANGE,
+    TRANSFER_ENCODING,
+};
+
+use super::control::RequestControl;
+use super::status::Forward;
+use super::stored::{Selected, StoredResponse};
+
+/// What the store has for a request.
+#[derive(Debug, Clone)]
+pub enum Lookup {
+    /// Answer with this one: it is fresh, or stale in a way that the client accepts.
+    Fresh(Selected),
+    /// Have this one validated, or use it stale on these occasions.
+    Stale(Selected, StaleUse),
+    /// Ask the upstream.
+    Forward(Forward),
+    /// The client wants nothing from the upstream, and nothing stored will do: 504 (RFC 9111 5.2.1.7).
+    OnlyIfCached,
+}
+
+/// Why a stored response needs validation, and what it may be used for without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StaleUse {
+    /// [`Forward::Stale`], or [`Forward::Request`] where it is fresh but the client wants more.
+    pub reason: Forward,
+    /// Answer with it at once and have it validated in the background (RFC 5861 3).
+    pub while_revalidate: bool,
+    /// Answer with it in place of a 500, 502, 503 or 504 (RFC 5861 4).
+    pub if_error: bool,
+    /// Answer with it when the upstream cannot be reached or breaks off (RFC 9111 4.2.4).
+    pub when_disconnected: bool,
+}
+
+/// Decides by the times alone whether a stored response may be used.
+pub(super) fn decide(
+    response: &StoredResponse,
+    control: &RequestControl,
+    age: Duration,
+) -> Result<(), StaleUse> {
+    let lifetime = response.lifetime;
+    let fresh = lifetime > age;
+    // RFC 9111 5.2.1: each of these is about fresh responses, too.
+    let refused = control.no_cache
+        || control.max_age.is_some_and(|limit| age > limit)
+        || control.min_fresh.is_some_and(|wanted| lifetime < age.saturating_add(wanted));
+    let not_at_all = StaleUse {
+        reason: if fresh { Forward::Request } else { Forward::Stale },
+        while_revalidate: false,
+        if_error: false,
+        when_disconnected: false,
+    };
+    if refused {
+        return Err(not_at_all);
+    }
+    let (rules, staleness) = (response.stale, age.saturating_sub(lifetime));
+    if fresh || rules.on_request && control.max_stale.is_some_and(|limit| staleness <= limit) {
+        return Ok(());
+    }
+    let asked = control.stale_if_error.filter(|_| rules.on_request).unwrap_or_default();
+    Err(StaleUse {
+        while_revalidate: staleness < rules.while_revalidate,
+        if_error: staleness < rules.if_error.max(asked),
+        when_disconnected: staleness < rules.disconnected.max(asked),
+        ..not_at_all
+    })
+}
+
+/// What of a request's head concerns the cache, found in one walk over its fields.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct RequestTraits {
+    /// It asks for a part, has a body, or has conditions that only an origin can evaluate (RFC 9111 4.3.2).
+    pub(super) is_for_origin: bool,
+    /// It may have cache directives.
+    pub(super) has_directives: bool,
+}
+
+impl RequestTraits {
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        let mut traits = Self::default();
+        for (name, value) in headers {
+            match *name {
+                RANGE | IF_RANGE | IF_MATCH | IF_UNMODIFIED_SINCE | TRANSFER_ENCODING => {
+                    traits.is_for_origin = true;
+                }
+                CONTENT_LENGTH => traits.is_for_origin |= value != "0",
+                CACHE_CONTROL | PRAGMA => traits.has_directives = true,
+                _ => {}
+            }
+        }
+        traits
+    }
+}

@@ -1,0 +1,379 @@
+//! Whether a response may be stored, and on what terms (RFC 9111 3).
+//!
+//! [`Terms::judge`] is asked once, at the response's head; all that a hit will need is decided here and kept as
+//! numbers.
+
+use std::time::{Duration, SystemTime};
+
+use http::header::{
+    AUTHORIZATION, CONTENT_LENGTH, COOKIE, ETAG, HeaderMap, HeaderName, LAST_MODIFIED, SET_COOKIE,
+    TRANSFER_ENCODING,
+};
+use http::{Method, StatusCode, request, response};
+use tokio::time::Instant;
+
+use super::control::{MAX_SECONDS, RequestControl, ResponseControl, Scope};
+use super::freshness;
+use super::policy::{CachePolicy, Mode};
+use super::vary::Vary;
+
+/// What a response says about who may have it; enough to decide about sharing a flight, too.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ResponseFacts {
+    /// Its cache directives.
+    pub control: ResponseControl,
+    /// Whom it suits.
+    pub vary: Vary,
+    /// Whether it sets a cookie.
+    pub sets_cookie: bool,
+}
+
+impl ResponseFacts {
+    /// Reads a response's fields.
+    pub fn of(headers: &HeaderMap) -> Self {
+        Self {
+            control: ResponseControl::of(headers),
+            vary: Vary::of(headers),
+            sets_cookie: headers.contains_key(SET_COOKIE),
+        }
+    }
+
+    /// Whether it is meant for one client alone, whatever the operator says.
+    pub fn is_personal(&self) -> bool {
+        self.sets_cookie || self.control.private != Scope::Absent
+    }
+
+    /// Whether it says that credentials do not matter (RFC 9111 3.5, without `must-revalidate`).
+    pub fn is_for_everybody(&self) -> bool {
+        !self.is_personal() && (self.control.public || self.control.s_maxage.is_some())
+    }
+}
+
+/// What was found out about a response.
+#[derive(Debug, Clone)]
+pub struct Judgement {
+    /// What it says.
+    pub facts: ResponseFacts,
+    /// How it is to be stored, or why not.
+    pub verdict: Result<Plan, Unstorable>,
+}
+
+/// Why a response is not stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Unstorable {
+    /// The route's cache is off.
+    Off,
+    /// Only the answer to a GET is stored.
+    Method,
+    /// The request had a body, on which the response may depend.
+    RequestBody,
+    /// An interim, partial or not-modified answer, or one that is not understood.
+    Status,
+    /// The response says `no-store`.
+    NoStore,
+    /// The request says `no-store`.
+    RequestNoStore,
+    /// The response is for one client.
+    Private,
+    /// The response sets a cookie.
+    SetCookie,
+    /// Nobody knows whom it suits.
+    VaryAnything,
+    /// The request has credentials and the response does not say that they do not matter.
+    Credentials,
+    /// It could not be used even once: stale at once, and nothing to validate it by.
+    NoFreshness,
+    /// Larger than the largest object that is stored.
+    TooLarge,
+}
+
+impl Unstorable {
+    /// A token for logs and `Cache-Status`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Method => "method",
+            Self::RequestBody => "request-body",
+            Self::Status => "status",
+            Self::NoStore => "no-store",
+            Self::RequestNoStore => "request-no-store",
+            Self::Private => "private",
+            Self::SetCookie => "set-cookie",
+            Self::VaryAnything => "vary",
+            Self::Credentials => "credentials",
+            Self::NoFreshness => "no-freshness",
+            Self::TooLarge => "too-large",
+        }
+    }
+}
+
+/// On what terms a response is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    pub(super) lifetime: Duration,
+    pub(super) initial_age: Duration,
+    pub(super) received: Instant,
+    pub(super) received_wall: SystemTime,
+    pub(super) stale: StaleRules,
+    pub(super) permission: Permission,
+    /// Stored under `force`; not to be found in `standard` mode, should the mode change.
+    pub(super) forced: bool,
+    pub(super) selecting: Vec<HeaderName>,
+    /// Fields that `private` or `no-cache` lists.
+    pub(super) without: Vec<HeaderName>,
+    pub(super) max_object: u64,
+}
+
+impl Plan {
+    /// What is left of its lifetime at its arrival.
+    pub fn ttl(&self) -> Duration {
+        self.lifetime.saturating_sub(self.initial_age)
+    }
+
+    /// The largest body that is stored, in bytes.
+    pub fn max_object(&self) -> u64 {
+        self.max_object
+    }
+
+    /// The fields by which later requests select it.
+    pub fn selecting(&self) -> &[HeaderName] {
+        &self.selecting
+    }
+}
+
+/// How far beyond its lifetime a response may be used, and on what occasion (RFC 9111 4.2.4, RFC 5861).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StaleRules {
+    /// While it is fetched anew.
+    pub while_revalidate: Duration,
+    /// Instead of a 500, 502, 503 or 504.
+    pub if_error: Duration,
+    /// When the upstream cannot be reached.
+    pub disconnected: Duration,
+    /// Whether the client's own `max-stale` and `stale-if-error` count.
+    pub on_request: bool,
+}
+
+/// Whether requests with credentials may have a stored response (RFC 9111 3.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Permission {
+    /// They may not.
+    Anonymous,
+    /// `must-revalidate` allows it for `Authorization`; we do not believe it about cookies and keys, of which it knows
+    /// nothing.
+    Authorization,
+    /// `public` or `s-maxage`.
+    Everybody,
+}
+
+impl Permission {
+    /// What a response says.
+    pub fn of(control: &ResponseControl) -> Self {
+        match () {
+            () if control.public || control.s_maxage.is_some() => Self::Everybody,
+            () if control.must_revalidate => Self::Authorization,
+            () => Self::Anonymous,
+        }
+    }
+
+    /// Whether a request with credentials falls under it.
+    pub fn extends_to(self, headers: &HeaderMap) -> bool {
+        match self {
+            Self::Everybody => true,
+            Self::Authorization => headers.contains_key(AUTHORIZATION) && !headers.contains_key(COOKIE),
+            Self::Anonymous => false,
+        }
+    }
+}
+
+/// What a judgement depends on besides the response.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms<'a> {
+    /// The route's policy.
+    pub policy: &'a CachePolicy,
+    /// Whose response is judged: GET also where a HEAD brings news of a stored one.
+    pub method: &'a Method,
+    /// The request with the client's own fields.
+    pub request: &'a request::Parts,
+    /// Whether it carries credentials.
+    pub credentialed: bool,
+    /// When it was sent.
+    pub requested: Instant,
+    /// When the response's head arrived.
+    pub received: Instant,
+    /// The same by the wall clock.
+    pub received_wall: SystemTime,
+    /// The cache's own largest object, in bytes.
+    pub max_object: u64,
+}
+
+impl Terms<'_> {
+    /// Judges a response by its head.
+    pub fn judge(&self, response: &response::Parts) -> Judgement {
+        let facts = ResponseFacts::of(&response.headers);
+        let verdict =
+            self.refuse(&facts, response).and_then(|()| match self.forced_lifetime(response.status) {
+                Some(lifetime) => Ok(self.forced(&facts, response, lifetime)),
+                None => self.standard(&facts, response),
+            });
+        Judgement { facts, verdict }
+    }
+
+    /// What holds in every mode.
+    fn refuse(&self, facts: &ResponseFacts, response: &response::Parts) -> Result<(), Unstorable> {
+        let length =
+            response.headers.get(CONTENT_LENGTH).and_then(|line| line.to_str().ok()?.parse::<u64>().ok());
+        match () {
+            () if self.policy.mode == Mode::Off => Err(Unstorable::Off),
+            () if *self.method != Method::GET => Err(Unstorable::Method),
+            () if has_body(&self.request.headers) => Err(Unstorable::RequestBody),
+            () if !is_whole_and_final(response.status) => Err(Unstorable::Status),
+            () if facts.sets_cookie => Err(Unstorable::SetCookie),
+            () if facts.control.private.is_whole() => Err(Unstorable::Private),
+            () if facts.vary == Vary::Anything => Err(Unstorable::VaryAnything),
+            () if length.is_some_and(|length| length > self.max_object()) => Err(Unstorable::TooLarge),
+            () => Ok(()),
+        }
+    }
+
+    /// The lifetime that the operator forces on a status, if any.
+    fn forced_lifetime(&self, status: StatusCode) -> Option<Duration> {
+        let policy = self.policy;
+        match status.as_u16() {
+            _ if policy.mode != Mode::Force => None,
+            404 | 410 | 500..=599 => policy.negative_ttl,
+            _ if freshness::is_heuristically_cacheable(status) && status.as_u16() < 400 => policy.ttl,
+            _ => None,
+        }
+    }
+
+    fn forced(&self, facts: &ResponseFacts, response: &response::Parts, lifetime: Duration) -> Plan {
+        let if_error = self.policy.stale_if_error.unwrap_or_default();
+        let stale = StaleRules {
+            while_revalidate: self.policy.stale_while_revalidate.unwrap_or_default(),
+            if_error,
+            disconnected: if_error,
+            on_request: false,
+        };
+        let plan = self.plan(facts, response, stale);
+        // The operator's time runs from the arrival, however old the origin says the response is.
+        Plan { lifetime: lifetime.saturating_add(plan.initial_age), forced: true, ..plan }
+    }
+
+    fn standard(&self, facts: &ResponseFacts, response: &response::Parts) -> Result<Plan, Unstorable> {
+        let control = &facts.control;
+        let understood = control.must_understand && is_understood(response.status);
+        let permission = Permission::of(control);
+        if control.must_understand && !understood {
+            return Err(Unstorable::Status);
+        }
+        // RFC 9111 5.2.2.3: who understands the status ignores the no-store beside must-understand.
+        if control.no_store && !understood {
+            return Err(Unstorable::NoStore);
+        }
+        // What `force` leaves to the rules it does not leave to the client's directives.
+        if self.policy.mode == Mode::Standard && RequestControl::of(&self.request.headers).no_store {
+            return Err(Unstorable::RequestNoStore);
+        }
+        // Under `force` every identity has a place of its own.
+        let own_key = self.policy.mode == Mode::Force;
+        if self.credentialed && !own_key && !permission.extends_to(&self.request.headers) {
+            return Err(Unstorable::Credentials);
+        }
+        let plan = self.plan(facts, response, self.stale_rules(control));
+        let lifetime = self.standard_lifetime(facts, response, plan.initial_age);
+        let plan = Plan { lifetime: lifetime.unwrap_or_default(), forced: own_key, ..plan };
+        if is_useful(&plan, &response.headers) { Ok(plan) } else { Err(Unstorable::NoFreshness) }
+    }
+
+    fn plan(&self, facts: &ResponseFacts, response: &response::Parts, stale: StaleRules) -> Plan {
+        let delay = self.received.saturating_duration_since(self.requested);
+        let listed = [&facts.control.private, &facts.control.no_cache];
+        let without = listed.into_iter().filter_map(|scope| match scope {
+            Scope::Fields(names) => Some(names.as_slice()),
+            Scope::Absent | Scope::Whole => None,
+        });
+        Plan {
+            lifetime: Duration::ZERO,
+            initial_age: freshness::corrected_initial_age(&response.headers, self.received_wall, delay),
+            received: self.received,
+            received_wall: self.received_wall,
+            stale,
+            permission: Permission::of(&facts.control),
+            forced: false,
+            selecting: facts.vary.names().to_vec(),
+            without: without.flatten().cloned().collect(),
+            max_object: self.max_object(),
+        }
+    }
+
+    /// Explicit, else the route's, else a guess (RFC 9111 4.2.1, 4.2.2). None for an unqualified `no-cache`.
+    fn standard_lifetime(
+        &self,
+        facts: &ResponseFacts,
+        response: &response::Parts,
+        initial_age: Duration,
+    ) -> Option<Duration> {
+        let (status, headers, control) = (response.status, &response.headers, &facts.control);
+        if control.no_cache.is_whole() {
+            return None;
+        }
+        let defaults = self.policy.mode == Mode::Standard && status.as_u16() < 400;
+        let route = self.policy.ttl.filter(|_| defaults && freshness::is_heuristically_cacheable(status));
+        freshness::explicit_lifetime(control, headers, self.received_wall)
+            // The operator's time runs from the arrival: a slow upstream must not use it up.
+            .or(route.map(|ttl| ttl.saturating_add(initial_age)))
+            .or_else(|| freshness::heuristic_lifetime(status, control, headers, self.received_wall))
+    }
+
+    /// The response's windows go before the route's; `s-maxage` keeps the route's out (RFC 9111 5.2.2.10).
+    fn stale_rules(&self, control: &ResponseControl) -> StaleRules {
+        if control.forbids_stale() {
+            return StaleRules::default();
+        }
+        let on_request = control.s_maxage.is_none();
+        let window = |said: Option<Duration>, ours: Option<Duration>| {
+            said.or(ours.filter(|_| on_request)).unwrap_or_default()
+        };
+        let if_error = window(control.stale_if_error, self.policy.stale_if_error);
+        StaleRules {
+            while_revalidate: window(control.stale_while_revalidate, self.policy.stale_while_revalidate),
+            if_error,
+            disconnected: if on_request { Duration::from_secs(MAX_SECONDS) } else { if_error },
+            on_request,
+        }
+    }
+
+    fn max_object(&self) -> u64 {
+        self.policy.max_object.unwrap_or(self.max_object).min(self.max_object)
+    }
+}
+
+/// Whether a request says that it has a body (RFC 9112 6.3).
+pub(super) fn has_body(request: &HeaderMap) -> bool {
+    request.contains_key(TRANSFER_ENCODING)
+        || request.get_all(CONTENT_LENGTH).iter().any(|length| length != "0")
+}
+
+/// RFC 9111 3 allows every final status; partial ones are not stored, and 304 is only news about something stored.
+fn is_whole_and_final(status: StatusCode) -> bool {
+    status.as_u16() >= 200 && status != StatusCode::PARTIAL_CONTENT && status != StatusCode::NOT_MODIFIED
+}
+
+/// The statuses whose caching behaviour is known here (RFC 9111 5.2.2.3): those of RFC 9110 that can be cached at all.
+fn is_understood(status: StatusCode) -> bool {
+    matches!(
+        status.as_u16(),
+        200..=205 | 300..=303 | 307 | 308 | 400..=410 | 413..=415 | 421 | 422 | 429 | 451 | 500..=505
+    )
+}
+
+fn is_useful(plan: &Plan, headers: &HeaderMap) -> bool {
+    let stale = plan.stale.while_revalidate.max(plan.stale.if_error);
+    plan.lifetime.saturating_add(stale) > plan.initial_age
+        || headers.contains_key(ETAG)
+        || headers.contains_key(LAST_MODIFIED)
+}
+
+#[cfg(test)]
+mod tests;

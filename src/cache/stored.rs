@@ -1,0 +1,352 @@
+//! A stored response, and one that was selected for a request.
+//!
+//! Everything that a hit needs is in the shape in which it is needed: fields as a plain list, the times as numbers, the
+//! values of `Age` and `Cache-Status` written once a second. A hit copies references, compares integers and allocates
+//! nothing.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwap;
+use http::header::{
+    AGE, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE, DATE, ETAG, EXPIRES,
+    HeaderMap, HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, PROXY_AUTHENTICATE,
+    SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VARY,
+};
+use http::{Method, StatusCode};
+use tokio::time::Instant;
+
+use super::body::{Chunks, Held, StoredBody};
+use super::freshness;
+use super::status::{CACHE_STATUS, CacheStatus, Forwarded};
+use super::storable::{Permission, Plan, StaleRules};
+use super::tags::{Membership, Provenance, Sequence};
+use super::validation::{self, Precondition};
+use super::vary::{SelectingFields, unpinned};
+use crate::metrics::Gauge;
+
+/// What a stored response costs besides its fields and its body, about.
+const OVERHEAD: usize = 512;
+
+/// A response as it is kept. The body is shared with whoever still reads it.
+#[derive(Debug)]
+pub struct StoredResponse {
+    status: StatusCode,
+    fields: Box<[Field]>,
+    body: Arc<Chunks>,
+    pub(super) selecting: SelectingFields,
+    pub(super) lifetime: Duration,
+    initial_age: Duration,
+    received: Instant,
+    pub(super) stale: StaleRules,
+    pub(super) permission: Permission,
+    pub(super) forced: bool,
+    pub(super) validators: Validators,
+    membership: Membership,
+    stamp: ArcSwap<Stamp>,
+    /// When it was last selected, in milliseconds after its arrival.
+    used: AtomicU64,
+    weight: u64,
+    _held: Held,
+}
+
+/// One field line.
+#[derive(Debug)]
+struct Field {
+    name: HeaderName,
+    value: HeaderValue,
+    /// Whether a 304 carries it too.
+    of_validation: bool,
+}
+
+/// By what a response is recognised as the same (RFC 9110 8.8).
+#[derive(Debug, Default)]
+pub(super) struct Validators {
+    pub(super) etag: Option<HeaderValue>,
+    pub(super) last_modified: Option<HeaderValue>,
+    /// `Last-Modified`, else `Date`, else the arrival (RFC 9111 4.3.2).
+    pub(super) changed: Option<SystemTime>,
+}
+
+/// The values that change with the age, as they are in one second of it.
+#[derive(Debug)]
+struct Stamp {
+    second: u64,
+    age: HeaderValue,
+    cache_status: HeaderValue,
+}
+
+/// What a response is made of, before it has a place in the store.
+pub(super) struct Draft<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) provenance: Provenance,
+    pub(super) status: StatusCode,
+    pub(super) headers: &'a HeaderMap,
+    pub(super) body: Arc<Chunks>,
+    /// The request's fields, from which the selecting ones are taken.
+    pub(super) request: &'a HeaderMap,
+}
+
+impl StoredResponse {
+    pub(super) fn new(draft: Draft<'_>, gauge: &Arc<Gauge>) -> Self {
+        let Draft { plan, provenance, status, headers, body, request } = draft;
+        let fields = stored_fields(status, headers, plan, body.len());
+        let selecting = SelectingFields::of(&plan.selecting, request);
+        let head =
+            fields.iter().map(|field| field.name.as_str().len() + field.value.len() + 72).sum::<usize>();
+        let head = (head + selecting.weight() + provenance.weight() + OVERHEAD) as u64;
+        let validators = Validators {
+            etag: headers.get(ETAG).map(unpinned),
+            last_modified: headers.get(LAST_MODIFIED).map(unpinned),
+            changed: freshness::http_date(headers, &LAST_MODIFIED)
+                .or(Some(freshness::date(headers, plan.received_wall))),
+        };
+        let stamp = Stamp::new(plan.initial_age.as_secs(), plan.lifetime);
+        Self {
+            status,
+            fields,
+            selecting,
+            lifetime: plan.lifetime,
+            initial_age: plan.initial_age,
+            received: plan.received,
+            stale: plan.stale,
+            permission: plan.permission,
+            forced: plan.forced,
+            validators,
+            membership: Membership::new(provenance, head + body.len()),
+            stamp: ArcSwap::from_pointee(stamp),
+            used: AtomicU64::new(0),
+            weight: head + body.len(),
+            _held: Held::new(head, gauge),
+            body,
+        }
+    }
+
+    /// Its status.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The fields under a name, line by line.
+    pub fn field<'a>(&'a self, name: &'a HeaderName) -> impl Iterator<Item = &'a HeaderValue> {
+        self.fields.iter().filter(move |field| field.name == *name).map(|field| &field.value)
+    }
+
+    /// All its fields.
+    pub fn headers(&self) -> HeaderMap {
+        self.fields.iter().map(|field| (field.name.clone(), field.value.clone())).collect()
+    }
+
+    /// Its body.
+    pub fn body(&self) -> StoredBody {
+        StoredBody::new(&self.body)
+    }
+
+    /// How old it is (RFC 9111 4.2.3).
+    pub fn current_age(&self, now: Instant) -> Duration {
+        self.initial_age.saturating_add(now.saturating_duration_since(self.received))
+    }
+
+    /// What is left of its lifetime, in seconds; negative once it is stale.
+    pub fn ttl(&self, now: Instant) -> i64 {
+        ttl(self.lifetime, self.current_age(now).as_secs())
+    }
+
+    /// Whether it can be asked about upstream.
+    pub fn has_validator(&self) -> bool {
+        self.validators.etag.is_some() || self.validators.last_modified.is_some()
+    }
+
+    /// Whether it is the variant for a request with these fields (RFC 9111 4.1).
+    pub fn suits(&self, request: &HeaderMap) -> bool {
+        self.selecting.matches(request)
+    }
+
+    /// Body, fields and overhead, in bytes.
+    pub(super) fn weight(&self) -> u64 {
+        self.weight
+    }
+
+    pub(super) fn chunks(&self) -> &Arc<Chunks> {
+        &self.body
+    }
+
+    /// It can no longer be found, though somebody may still read it.
+    pub(super) fn leave(&self) {
+        self.membership.leave();
+    }
+
+    pub(super) fn is_valid(&self, sequence: &Sequence) -> bool {
+        self.membership.is_valid(sequence)
+    }
+
+    /// Until when it is worth keeping: as long as it may be served, and somewhat longer to be validated.
+    pub(super) fn keep_until(&self) -> Instant {
+        const TO_BE_VALIDATED: Duration = Duration::from_secs(600);
+        const AT_LEAST: Duration = Duration::from_secs(60);
+        let stale = self.stale.while_revalidate.max(self.stale.if_error);
+        let more = if self.has_validator() { TO_BE_VALIDATED } else { AT_LEAST };
+        let fresh = self.lifetime.saturating_sub(self.initial_age);
+        // The lifetime is capped at 68 years, the windows too: no clock overflows.
+        self.received + fresh + stale.max(more)
+    }
+
+    pub(super) fn last_used(&self) -> Instant {
+        self.received + Duration::from_millis(self.used.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn touch(&self, now: Instant) {
+        let since = now.saturating_duration_since(self.received).as_millis();
+        let since = u64::try_from(since).unwrap_or(u64::MAX);
+        // A store that changes nothing would still take the cache line from the other cores.
+        if since.saturating_sub(self.used.load(Ordering::Relaxed)) > 250 {
+            self.used.store(since, Ordering::Relaxed);
+        }
+    }
+
+    fn stamp(&self, now: Instant) -> arc_swap::Guard<Arc<Stamp>> {
+        let second = self.current_age(now).as_secs();
+        let stamp = self.stamp.load();
+        if stamp.second == second {
+            return stamp;
+        }
+        self.stamp.store(Arc::new(Stamp::new(second, self.lifetime)));
+        let fresh = self.stamp.load();
+        // Another thread may be a second ahead by now; its value is as good.
+        fresh
+    }
+}
+
+impl Stamp {
+    fn new(second: u64, lifetime: Duration) -> Self {
+        let cache_status = CacheStatus::Hit { ttl: ttl(lifetime, second) }.value();
+        Self { second, age: HeaderValue::from(second), cache_status }
+    }
+}
+
+fn ttl(lifetime: Duration, age: u64) -> i64 {
+    let signed = |seconds: u64| i64::try_from(seconds).unwrap_or(i64::MAX);
+    signed(lifetime.as_secs()).saturating_sub(signed(age))
+}
+
+/// The fields that are kept (RFC 9111 3.1), with `Date` and `Content-Length` completed.
+fn stored_fields(status: StatusCode, headers: &HeaderMap, plan: &Plan, length: u64) -> Box<[Field]> {
+    let has_etag = headers.contains_key(ETAG);
+    let field = |name: &HeaderName, value: HeaderValue| Field {
+        name: name.clone(),
+        value,
+        of_validation: is_of_validation(name, has_etag),
+    };
+    let kept = headers
+        .iter()
+        .filter(|(name, _)| is_kept(name) && **name != CONTENT_LENGTH && !plan.without.contains(name));
+    let mut fields: Vec<_> = kept.map(|(name, value)| field(name, unpinned(value))).collect();
+    if !headers.contains_key(DATE) {
+        let date = HeaderValue::try_from(httpdate::fmt_http_date(plan.received_wall));
+        fields.extend(date.ok().map(|date| field(&DATE, date)));
+    }
+    // RFC 9110 8.6: a 204 has none.
+    if status != StatusCode::NO_CONTENT {
+        fields.push(field(&CONTENT_LENGTH, HeaderValue::from(length)));
+    }
+    fields.into()
+}
+
+/// RFC 9111 3.1, and what every answer gets anew. The fields that `Connection` names are gone already.
+pub(super) fn is_kept(name: &HeaderName) -> bool {
+    !matches!(
+        *name,
+        AGE | CONNECTION
+            | CONTENT_RANGE
+            | PROXY_AUTHENTICATE
+            | SET_COOKIE
+            | TE
+            | TRAILER
+            | TRANSFER_ENCODING
+            | UPGRADE
+    ) && !matches!(
+        name.as_str(),
+        "keep-alive" | "proxy-connection" | "proxy-authentication-info" | "set-cookie2"
+    )
+}
+
+/// RFC 9110 15.4.5: a 304 carries what a cache is updated by, and no other metadata of the representation.
+fn is_of_validation(name: &HeaderName, has_etag: bool) -> bool {
+    match *name {
+        CACHE_CONTROL | CONTENT_LOCATION | DATE | ETAG | EXPIRES | VARY => true,
+        LAST_MODIFIED => !has_etag,
+        _ => !name.as_str().starts_with("content-"),
+    }
+}
+
+/// A stored response, chosen for one request at one moment.
+#[derive(Debug, Clone)]
+pub struct Selected {
+    response: Arc<StoredResponse>,
+    now: Instant,
+}
+
+impl Selected {
+    /// Chooses a response.
+    pub fn new(response: Arc<StoredResponse>, now: Instant) -> Self {
+        Self { response, now }
+    }
+
+    /// What was chosen.
+    pub fn response(&self) -> &Arc<StoredResponse> {
+        &self.response
+    }
+
+    /// What is left of its lifetime, in seconds; negative once it is stale.
+    pub fn ttl(&self) -> i64 {
+        self.response.ttl(self.now)
+    }
+
+    /// Asks the upstream whether it is still the same (RFC 9111 4.3.1), in place of the client's own conditions.
+    pub fn add_conditions(&self, headers: &mut HeaderMap) {
+        headers.remove(IF_NONE_MATCH);
+        headers.remove(IF_MODIFIED_SINCE);
+        let validators = &self.response.validators;
+        if let Some(etag) = &validators.etag {
+            headers.insert(IF_NONE_MATCH, etag.clone());
+        }
+        if let Some(last_modified) = &validators.last_modified {
+            headers.insert(IF_MODIFIED_SINCE, last_modified.clone());
+        }
+    }
+
+    /// Whether the client has this response already (RFC 9111 4.3.2).
+    pub fn evaluate(&self, request: &HeaderMap) -> Precondition {
+        if self.response.status != StatusCode::OK {
+            return Precondition::Full;
+        }
+        validation::evaluate(request, &self.response.validators)
+    }
+
+    /// The answer, written into `recycled` (usually the request's own map, whose memory is used again).
+    ///
+    /// `forwarded` is what `Cache-Status` tells of a response that was validated or is served in place of an error;
+    /// `None` for a hit. The body is `None` for HEAD and for a 304.
+    pub fn answer(
+        &self,
+        method: &Method,
+        precondition: Precondition,
+        forwarded: Option<Forwarded>,
+        mut recycled: HeaderMap,
+    ) -> (StatusCode, HeaderMap, Option<StoredBody>) {
+        let response = &*self.response;
+        let not_modified = precondition == Precondition::NotModified;
+        recycled.clear();
+        for field in response.fields.iter().filter(|field| !not_modified || field.of_validation) {
+            recycled.append(field.name.clone(), field.value.clone());
+        }
+        let stamp = response.stamp(self.now);
+        recycled.insert(AGE, stamp.age.clone());
+        let told = forwarded.map(|forwarded| CacheStatus::Forwarded(forwarded).value());
+        recycled.append(CACHE_STATUS, told.unwrap_or_else(|| stamp.cache_status.clone()));
+        let status = if not_modified { StatusCode::NOT_MODIFIED } else { response.status };
+        let body = (!not_modified && *method != Method::HEAD).then(|| response.body());
+        (status, recycled, body)
+    }
+}

@@ -1,0 +1,370 @@
+//! Purging by name in O(1), without an index and without a race against fetches under way.
+//!
+//! Everything by which a stored response can be purged (its URL, its tags, its route, "all") has a [`TagCell`]. Time is
+//! a sequence of numbers: a fetch remembers the number at its start, a purge draws the next one and writes it into the
+//! cell. What began before the cell's number is gone, whether it is stored already or still under way. A purge costs
+//! the same however much it drops, and a hit takes no lock: two loads, unless something was purged since it was last
+//! looked at.
+//!
+//! A cell lives as long as a stored response, a fetch or a fence carries it: there are never more of them than those.
+
+mod registry;
+mod template;
+
+pub use registry::Registry;
+pub use template::{TagError, TagTemplate};
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+
+use registry::Names;
+
+/// What has happened to one name.
+#[derive(Debug)]
+pub struct TagCell {
+    name: Arc<str>,
+    home: Weak<Names>,
+    /// What began before this number is purged.
+    purged: AtomicU64,
+    /// A fetch that began before this number is overtaken by a write: it may end, but is neither stored nor joined.
+    fenced: AtomicU64,
+    live: Mutex<Live>,
+}
+
+/// The stored responses under one name that no purge has reached.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Live {
+    /// Their number.
+    pub entries: u64,
+    /// What they weigh, in bytes.
+    pub bytes: u64,
+}
+
+impl TagCell {
+    fn new(name: Arc<str>, home: Weak<Names>) -> Self {
+        Self { name, home, purged: AtomicU64::new(0), fenced: AtomicU64::new(0), live: Mutex::default() }
+    }
+
+    /// The name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What is stored under the name.
+    pub fn live(&self) -> Live {
+        *self.live.lock()
+    }
+
+    fn spares(&self, started: u64) -> bool {
+        started >= self.purged.load(Ordering::Acquire)
+    }
+
+    fn purge(&self, sequence: &Sequence) -> u64 {
+        let mut live = self.live.lock();
+        self.purged.fetch_max(sequence.next(), Ordering::AcqRel);
+        std::mem::take(&mut *live).entries
+    }
+
+    fn fence(&self, sequence: &Sequence) {
+        self.fenced.fetch_max(sequence.next(), Ordering::AcqRel);
+    }
+}
+
+impl Drop for TagCell {
+    fn drop(&mut self) {
+        if let Some(home) = self.home.upgrade() {
+            home.forget(&self.name);
+        }
+    }
+}
+
+/// The order of fetches, purges and writes.
+#[derive(Debug, Default)]
+pub struct Sequence {
+    last: AtomicU64,
+    /// Counts finished purges; read before cells are looked at, so that a purge in between is noticed the next time.
+    purges: AtomicU64,
+}
+
+impl Sequence {
+    fn next(&self) -> u64 {
+        self.last.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    fn now(&self) -> u64 {
+        self.last.load(Ordering::Acquire)
+    }
+
+    pub(super) fn purges(&self) -> u64 {
+        self.purges.load(Ordering::Acquire)
+    }
+
+    fn finish_purge(&self) {
+        self.purges.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+/// The names that one fetch answers to, and when it began.
+#[derive(Debug, Clone)]
+pub struct Provenance {
+    started: u64,
+    cells: Arc<[Arc<TagCell>]>,
+}
+
+impl Provenance {
+    fn starting_now(cells: Arc<[Arc<TagCell>]>, sequence: &Sequence) -> Self {
+        // The request to the upstream follows: a purge or write that ends before now is older than its answer.
+        Self { started: sequence.now(), cells }
+    }
+
+    /// Whether a purge or a write came after the start.
+    pub fn is_overtaken(&self) -> bool {
+        self.cells
+            .iter()
+            .any(|cell| !cell.spares(self.started) || self.started < cell.fenced.load(Ordering::Acquire))
+    }
+
+    /// About how many bytes of memory the names take; a long URL counts, too.
+    pub fn weight(&self) -> usize {
+        self.cells.iter().map(|cell| cell.name.len() + 8).sum()
+    }
+
+    /// Whether no purge came after the start.
+    pub fn is_valid(&self) -> bool {
+        self.cells.iter().all(|cell| cell.spares(self.started))
+    }
+}
+
+/// A stored response's place in the figures of its names, until it leaves the store or a purge takes it out.
+#[derive(Debug)]
+pub struct Membership {
+    provenance: Provenance,
+    bytes: u64,
+    has_left: AtomicBool,
+    /// How many purges there had been when all cells were last looked at.
+    seen: AtomicU64,
+}
+
+impl Membership {
+    /// Counts a response of that weight under all its names.
+    pub fn new(provenance: Provenance, bytes: u64) -> Self {
+        for cell in &*provenance.cells {
+            let mut live = cell.live.lock();
+            // Asked under the lock, like at the end: either both sides count or neither.
+            if cell.spares(provenance.started) {
+                live.entries += 1;
+                live.bytes += bytes;
+            }
+        }
+        Self { provenance, bytes, has_left: AtomicBool::new(false), seen: AtomicU64::new(0) }
+    }
+
+    /// Whether no purge has reached the response; two loads in the usual case.
+    pub fn is_valid(&self, sequence: &Sequence) -> bool {
+        let purges = sequence.purges();
+        // The count starts with 1 more than was seen, so that a new response is looked at once.
+        if self.seen.load(Ordering::Relaxed) == purges + 1 {
+            return true;
+        }
+        let valid = self.provenance.is_valid();
+        if valid {
+            self.seen.store(purges + 1, Ordering::Relaxed);
+        }
+        valid
+    }
+}
+
+impl Membership {
+    /// The response cannot be found any more.
+    pub fn leave(&self) {
+        if self.has_left.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        for cell in &*self.provenance.cells {
+            let mut live = cell.live.lock();
+            if cell.spares(self.provenance.started) {
+                live.entries -= 1;
+                live.bytes -= self.bytes;
+            }
+        }
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+/// The write fence around one unsafe request; contract section 2.
+///
+/// A fetch of the same names that was under way when the write began, or that begins during the write and ends after
+/// it, is neither stored nor joined. Dropping the fence ends the write; only success purges.
+#[derive(Debug)]
+#[must_use = "the write is over when the fence is dropped"]
+pub struct Fence {
+    cells: Vec<Arc<TagCell>>,
+    registry: Arc<Registry>,
+}
+
+impl Fence {
+    /// The write has succeeded (RFC 9111 4.4): purges all its names and those of `also`, URLs that the answer's
+    /// `Location` and `Content-Location` name on the same origin. Returns how many stored responses that drops.
+    pub fn succeeded(self, also: &[&str]) -> u64 {
+        let purge = |cell: &Arc<TagCell>| cell.purge(&self.registry.sequence);
+        let own: u64 = self.cells.iter().map(purge).sum();
+        let others = also.iter().filter_map(|url| self.registry.urls.find(url));
+        let dropped = own + others.map(|cell| purge(&cell)).sum::<u64>();
+        self.registry.sequence.finish_purge();
+        dropped
+    }
+}
+
+impl Drop for Fence {
+    fn drop(&mut self) {
+        self.cells.iter().for_each(|cell| cell.fence(&self.registry.sequence));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fetch(registry: &Registry, tags: &[&str]) -> Provenance {
+        registry.begin("route", "host/path", tags)
+    }
+
+    #[test]
+    fn a_purge_reaches_what_is_stored_and_what_is_under_way() {
+        let registry = Registry::new();
+        let stored = Membership::new(fetch(&registry, &["a", "b"]), 10);
+        let under_way = fetch(&registry, &["b"]);
+        let other = Membership::new(fetch(&registry, &["c"]), 10);
+        assert!(stored.is_valid(&registry.sequence) && !under_way.is_overtaken());
+        assert_eq!(registry.purge_tag("b"), 1);
+        assert!(!stored.is_valid(&registry.sequence));
+        assert!(under_way.is_overtaken());
+        assert!(other.is_valid(&registry.sequence));
+        assert!(!fetch(&registry, &["b"]).is_overtaken(), "what begins later is newer");
+        assert_eq!(registry.purge_tag("b"), 0, "a purge counts nothing twice");
+        assert_eq!(registry.purge_tag("unheard of"), 0);
+    }
+
+    #[test]
+    fn every_name_of_a_response_can_purge_it() {
+        type Purge = fn(&Registry) -> u64;
+        let purges: [Purge; 6] = [
+            |registry| registry.purge_all(),
+            |registry| registry.purge_route("route"),
+            |registry| registry.purge_tag("tag"),
+            |registry| registry.purge_url("host/path"),
+            |registry| registry.purge_path("/path"),
+            |registry| registry.purge_prefix("host/p"),
+        ];
+        for purge in purges {
+            let registry = Registry::new();
+            let stored = Membership::new(fetch(&registry, &["tag"]), 1);
+            let other = Membership::new(registry.begin("other", "other/place", &[""; 0]), 1);
+            let all = registry.purge_route("nobody's") + purge(&registry);
+            assert!(all >= 1 && !stored.is_valid(&registry.sequence));
+            assert_eq!(other.is_valid(&registry.sequence), all == 1);
+        }
+    }
+
+    #[test]
+    fn a_path_is_that_path_on_every_host() {
+        let registry = Registry::new();
+        let stored: Vec<_> = ["a/x", "b/x", "a/x?y", "a/xy", "a/b/x"]
+            .into_iter()
+            .map(|url| Membership::new(registry.begin("route", url, &[""; 0]), 1))
+            .collect();
+        assert_eq!(registry.purge_path("/x"), 2);
+        let left: Vec<_> = stored.iter().map(|stored| stored.is_valid(&registry.sequence)).collect();
+        assert_eq!(left, [false, false, true, true, true]);
+        assert_eq!(registry.purge_prefix("/x"), 2, "a prefix without a host");
+        assert_eq!(registry.purge_prefix("a/"), 1);
+    }
+
+    #[test]
+    fn a_fence_overtakes_fetches_on_both_of_its_sides() {
+        let registry = Arc::new(Registry::new());
+        let stored = Membership::new(fetch(&registry, &[]), 1);
+        let before = fetch(&registry, &[]);
+        let fence = registry.fence("host/path", &["t"]);
+        assert!(before.is_overtaken());
+        let during = fetch(&registry, &[]);
+        assert!(!during.is_overtaken(), "it may end before the write does");
+        drop(fence);
+        assert!(during.is_overtaken());
+        assert!(!fetch(&registry, &[]).is_overtaken());
+        assert!(stored.is_valid(&registry.sequence), "a failed write drops nothing");
+    }
+
+    #[test]
+    fn a_successful_write_drops_its_url_its_tags_and_its_locations() {
+        let registry = Arc::new(Registry::new());
+        let stored: Vec<_> = [("host/path", "x"), ("host/a", "t"), ("host/new", "x"), ("host/b", "x")]
+            .into_iter()
+            .map(|(url, tag)| Membership::new(registry.begin("route", url, &[tag]), 1))
+            .collect();
+        let fence = registry.fence("host/path", &["t"]);
+        let within = registry.begin("route", "host/a", &["t"]);
+        assert_eq!(fence.succeeded(&["host/new", "host/unknown"]), 3);
+        let left: Vec<_> = stored.iter().map(|stored| stored.is_valid(&registry.sequence)).collect();
+        assert_eq!(left, [false, false, false, true]);
+        assert!(within.is_overtaken());
+    }
+
+    #[test]
+    fn figures_follow_what_is_stored() {
+        let registry = Registry::new();
+        let one = Membership::new(fetch(&registry, &["t"]), 10);
+        let two = Membership::new(fetch(&registry, &[]), 5);
+        assert_eq!(registry.route_live("route"), Live { entries: 2, bytes: 15 });
+        drop(one);
+        assert_eq!(registry.route_live("route"), Live { entries: 1, bytes: 5 });
+        registry.purge_all();
+        assert_eq!(registry.all_live(), Live::default());
+        assert_eq!(registry.route_live("route").entries, 1, "until the sweep");
+        drop(two);
+        assert_eq!(registry.route_live("route"), Live::default());
+        assert_eq!(registry.all_live(), Live::default());
+    }
+
+    #[test]
+    fn names_are_forgotten_with_their_last_carrier() {
+        let registry = Arc::new(Registry::new());
+        let fetch = registry.begin("route", "host/path", &["a", "b"]);
+        assert_eq!(registry.names(), 4);
+        let fence = registry.fence("host/path", &["c"]);
+        assert_eq!(registry.names(), 5);
+        drop(fence);
+        assert_eq!(registry.names(), 4);
+        drop(Membership::new(fetch, 3));
+        assert_eq!(registry.names(), 0);
+    }
+
+    #[test]
+    fn purges_and_stores_of_many_threads_leave_no_figure_behind() {
+        let registry = Arc::new(Registry::new());
+        let mut threads = Vec::new();
+        for thread in 0..4_u32 {
+            let registry = Arc::clone(&registry);
+            threads.push(std::thread::spawn(move || {
+                for round in 0..2_000_u32 {
+                    let fetch = registry.begin("route", "host/path", &["a"]);
+                    let stored = Membership::new(fetch, 7);
+                    if round % 3 == thread % 3 {
+                        registry.purge_tag("a");
+                        assert!(!stored.is_valid(&registry.sequence));
+                    }
+                }
+            }));
+        }
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        assert_eq!(registry.names(), 0);
+        assert_eq!(registry.all_live(), Live::default());
+    }
+}

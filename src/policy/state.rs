@@ -1,0 +1,162 @@
+//! What survives a reload: limiters, pools, connections, stored responses and figures, each under its name in the
+//! configuration.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::ArcSwap;
+use parking_lot::RwLock;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::admission::Pool;
+use crate::cache::{Cache, Limits};
+use crate::clock::Clock;
+use crate::collapse::Flights;
+use crate::digest::Digester;
+use crate::logging::AccessLog;
+use crate::metrics::{Counter, Gauge, RouteMetrics};
+use crate::rate_limit::Buckets;
+use crate::server::Connections;
+use crate::upstream::{Cluster, Connector};
+
+use super::Sharing;
+
+/// Everything that outlives a policy.
+#[derive(Debug)]
+pub struct State {
+    /// The one source of time.
+    pub clock: Clock,
+    /// The key of this process's digests.
+    pub digester: Digester,
+    /// Opens connections to upstreams.
+    pub connector: Connector,
+    /// Figures of the routes.
+    pub routes: Registry<RouteMetrics>,
+    /// Figures of requests that no route matched.
+    pub unrouted: Arc<RouteMetrics>,
+    /// Counters of the rate limits.
+    pub buckets: Registry<Buckets>,
+    /// In-flight pools.
+    pub pools: Registry<Pool>,
+    /// Upstreams with their connections.
+    pub upstreams: Registry<Cluster>,
+    /// Stored responses.
+    pub cache: Arc<Cache>,
+    /// Fetches under way.
+    pub flights: Flights<Sharing>,
+    /// Connections of clients.
+    pub listener: ListenerFigures,
+    /// Upgraded connections.
+    pub tunnels: Tunnels,
+    /// How reloads went.
+    pub reloads: ReloadFigures,
+    /// Where requests are logged.
+    pub access_log: ArcSwap<AccessLog>,
+    /// Whether the process is on its way out.
+    pub is_draining: AtomicBool,
+}
+
+/// Connections of clients.
+#[derive(Debug, Default)]
+pub struct ListenerFigures {
+    /// Those that are open.
+    pub connections: Arc<Connections>,
+    /// Requests whose processing failed in forebay itself.
+    pub panics: Counter,
+}
+
+/// Upgraded connections: they outlive the request that opened them.
+#[derive(Debug, Default)]
+pub struct Tunnels {
+    /// Their tasks.
+    pub tasks: TaskTracker,
+    /// Cancelled when they must end.
+    pub end: CancellationToken,
+}
+
+/// How reloads went.
+#[derive(Debug, Default)]
+pub struct ReloadFigures {
+    /// Those that took effect.
+    pub succeeded: Counter,
+    /// Those that changed nothing.
+    pub failed: Counter,
+    /// 1 when the last one took effect, or there was none yet.
+    pub last_was_successful: Gauge,
+}
+
+impl State {
+    /// The state of a process that has just begun.
+    pub fn new(connector: Connector, clock: Clock) -> Self {
+        let digester = Digester::random();
+        let reloads = ReloadFigures::default();
+        reloads.last_was_successful.set(1);
+        Self {
+            clock,
+            digester,
+            connector,
+            routes: Registry::default(),
+            unrouted: Arc::default(),
+            buckets: Registry::default(),
+            pools: Registry::default(),
+            upstreams: Registry::default(),
+            cache: Arc::new(Cache::new(clock, Limits { max_bytes: 256 << 20, max_object: 8 << 20 })),
+            flights: Flights::new(u64::MAX),
+            listener: ListenerFigures::default(),
+            tunnels: Tunnels::default(),
+            reloads,
+            access_log: ArcSwap::default(),
+            is_draining: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether the process is on its way out.
+    pub fn is_draining(&self) -> bool {
+        self.is_draining.load(Ordering::Relaxed)
+    }
+
+    /// Regular upkeep; to be called every second.
+    pub fn sweep(&self) {
+        let now = self.clock.now();
+        self.upstreams.list().iter().for_each(|(_, upstream)| upstream.sweep());
+        self.buckets.list().iter().for_each(|(_, buckets)| buckets.sweep(now));
+        self.cache.sweep();
+    }
+}
+
+/// Things by their names in the configuration.
+#[derive(Debug)]
+pub struct Registry<T>(RwLock<BTreeMap<Arc<str>, Arc<T>>>);
+
+impl<T> Registry<T> {
+    /// The thing of that name, made where there is none.
+    pub fn keep(&self, name: &str, make: impl FnOnce() -> T) -> Arc<T> {
+        if let Some(kept) = self.0.read().get(name) {
+            return Arc::clone(kept);
+        }
+        Arc::clone(self.0.write().entry(name.into()).or_insert_with(|| Arc::new(make())))
+    }
+
+    /// The thing of that name.
+    pub fn find(&self, name: &str) -> Option<Arc<T>> {
+        self.0.read().get(name).cloned()
+    }
+
+    /// All of them, by name.
+    pub fn list(&self) -> Vec<(Arc<str>, Arc<T>)> {
+        self.0.read().iter().map(|(name, thing)| (Arc::clone(name), Arc::clone(thing))).collect()
+    }
+
+    /// Forgets those whose names are no longer in use.
+    pub fn retain(&self, is_used: impl Fn(&str) -> bool) {
+        self.0.write().retain(|name, _| is_used(name));
+    }
+}
+
+impl<T> Default for Registry<T> {
+    fn default() -> Self {
+        Self(RwLock::default())
+    }
+}

@@ -1,0 +1,119 @@
+//! The body of an answer, wherever it comes from, with what must live as long as it does.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Buf as _, Bytes};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use thiserror::Error;
+
+use super::exchange::Exchange;
+use crate::admission::Permit;
+use crate::cache::StoredBody;
+use crate::collapse::Reader;
+use crate::policy::Sharing;
+use crate::upstream::ResponseBody;
+
+/// An answer's body. A request is in flight until it is gone: the permit rides here, and so does the request's record.
+#[derive(Debug)]
+pub struct Body {
+    source: Source,
+    exchange: Option<Exchange>,
+    permit: Option<Permit>,
+}
+
+#[derive(Debug)]
+enum Source {
+    Empty,
+    Whole(Bytes),
+    Stored(StoredBody),
+    Upstream(ResponseBody),
+    Flight(Reader<Sharing>),
+}
+
+/// The body broke off: the client must see that it is not complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("the response broke off")]
+pub struct BrokenOff;
+
+impl Body {
+    fn from(source: Source) -> Self {
+        Self { source, exchange: None, permit: None }
+    }
+
+    /// None.
+    pub(super) fn empty() -> Self {
+        Self::from(Source::Empty)
+    }
+
+    /// All at once.
+    pub(super) fn whole(bytes: Bytes) -> Self {
+        Self::from(Source::Whole(bytes))
+    }
+
+    /// From the store.
+    pub(super) fn stored(body: StoredBody) -> Self {
+        Self::from(Source::Stored(body))
+    }
+
+    /// From an exchange of this request's own.
+    pub(super) fn upstream(body: ResponseBody, permit: Option<Permit>) -> Self {
+        Self { permit, ..Self::from(Source::Upstream(body)) }
+    }
+
+    /// From a flight.
+    pub(super) fn flight(reader: Reader<Sharing>) -> Self {
+        Self::from(Source::Flight(reader))
+    }
+
+    /// The request that it answers is over when it is gone.
+    pub(super) fn of(self, exchange: Exchange) -> Self {
+        Self { exchange: Some(exchange), ..self }
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = BrokenOff;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+        let this = self.get_mut();
+        let next = match &mut this.source {
+            Source::Empty => Poll::Ready(None),
+            Source::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Source::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Source::Stored(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+            Source::Upstream(body) => Pin::new(body).poll_frame(cx).map_err(|_| BrokenOff),
+            Source::Flight(reader) => Pin::new(reader).poll_frame(cx).map_err(|_| BrokenOff),
+        };
+        if let Poll::Ready(Some(Ok(frame))) = &next
+            && let (Some(data), Some(exchange)) = (frame.data_ref(), &mut this.exchange)
+        {
+            exchange.sent(data.remaining());
+        }
+        next
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Empty => true,
+            Source::Whole(bytes) => bytes.is_empty(),
+            Source::Stored(body) => body.is_end_stream(),
+            Source::Upstream(body) => body.is_end_stream(),
+            Source::Flight(reader) => reader.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Empty => SizeHint::with_exact(0),
+            Source::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Source::Stored(body) => body.size_hint(),
+            Source::Upstream(body) => body.size_hint(),
+            Source::Flight(reader) => reader.size_hint(),
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! The record of one request: what it is called, what it was charged, how it ends; counted and logged when it is over.
+//!
+//! It rides in the response's body: a request is over when the last byte is through, or the client has gone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode};
+use tokio::time::Instant;
+
+use super::intake::Asked;
+use super::{Body, request_id};
+use crate::clock::Clock;
+use crate::logging::{AccessLog, Entry};
+use crate::metrics::{CacheResult, RouteMetrics};
+use crate::policy::{Route, State};
+use crate::rate_limit::{self, Charges, RateLimit};
+use crate::refusal::Refusal;
+use crate::server::{InUse, Peer};
+use crate::upstream::REQUEST_ID;
+
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+
+/// One request from its head to the last byte of its answer.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    clock: Clock,
+    /// When its head was read.
+    pub(super) began: Instant,
+    /// Its `X-Request-Id`.
+    pub(super) id: HeaderValue,
+    method: Method,
+    status: StatusCode,
+    bytes: u64,
+    figures: Arc<RouteMetrics>,
+    charges: Charges,
+    /// How long it waited for a permit, and for the upstream's head.
+    pub(super) queued: Option<Duration>,
+    pub(super) upstream: Option<Duration>,
+    has_server_timing: bool,
+    line: Option<Box<Line>>,
+    _in_use: InUse,
+}
+
+/// What only the access log wants to know.
+#[derive(Debug)]
+struct Line {
+    log: Arc<AccessLog>,
+    client: std::net::IpAddr,
+    host: String,
+    path: String,
+    route: Arc<str>,
+    cache: Option<CacheResult>,
+    limit: Option<String>,
+}
+
+impl Exchange {
+    /// A request has come.
+    pub(super) fn begin<B>(state: &State, request: &Request<B>, peer: &Peer) -> Self {
+        let log = state.access_log.load();
+        let line = log.is_on().then(|| Box::new(Line::begin(&log, request, peer)));
+        let figures = Arc::clone(&state.unrouted);
+        figures.in_progress.inc();
+        Self {
+            clock: state.clock,
+            began: state.clock.now(),
+            id: request_id::of(request.headers()),
+            method: request.method().clone(),
+            status: StatusCode::INTERNAL_SERVER_ERROR,
+            bytes: 0,
+            figures,
+            charges: Charges::default(),
+            queued: None,
+            upstream: None,
+            has_server_timing: false,
+            line,
+            _in_use: peer.watch.begin_exchange(),
+        }
+    }
+
+    /// It belongs to a route.
+    pub(super) fn routed(&mut self, route: &Route, parts: &Parts) {
+        self.figures.in_progress.dec();
+        self.figures = Arc::clone(&route.figures);
+        self.figures.in_progress.inc();
+        self.has_server_timing = route.server_timing;
+        if let Some(line) = &mut self.line {
+            line.route = Arc::clone(&route.name);
+            line.path = parts.uri.path().to_owned();
+            line.host = text(parts.headers.get(header::HOST));
+        }
+    }
+
+    /// It is from this client.
+    pub(super) fn asked_by(&mut self, client: std::net::IpAddr) {
+        if let Some(line) = &mut self.line {
+            line.client = client;
+        }
+    }
+
+    /// Charges rate limits: all of them or none.
+    pub(super) fn charge(&mut self, asked: &Asked, limits: &[Arc<RateLimit>]) -> Result<(), Refusal> {
+        if limits.is_empty() {
+            return Ok(());
+        }
+        let keyed = limits.iter().map(|limit| (limit, asked.partition(&limit.spec().key)));
+        self.charges.join(rate_limit::check_all(keyed, self.clock.now())?);
+        Ok(())
+    }
+
+    /// What the cache made of it.
+    pub(super) fn count_cache(&mut self, result: CacheResult) {
+        self.figures.count_cache(result);
+        match result {
+            CacheResult::Hit | CacheResult::Stale => self.figures.count_saved(&self.figures.saved_by_cache),
+            CacheResult::Collapsed => self.figures.count_saved(&self.figures.saved_by_collapse),
+            CacheResult::Revalidated | CacheResult::Miss | CacheResult::Bypass => {}
+        }
+        if let Some(line) = &mut self.line {
+            line.cache = Some(result);
+        }
+    }
+
+    /// The answer goes out.
+    pub(super) fn answered(mut self, mut response: Response<Body>) -> Response<Body> {
+        self.status = response.status();
+        let headers = response.headers_mut();
+        headers.insert(REQUEST_ID, self.id.clone());
+        self.charges.tell(headers);
+        if self.has_server_timing {
+            self.tell_timing(headers);
+        }
+        response.map(|body| body.of(self))
+    }
+
+    /// A refusal goes out; what was charged for nothing is given back.
+    pub(super) fn refused(mut self, refusal: &Refusal) -> Response<Body> {
+        if refusal.is_shed() {
+            std::mem::take(&mut self.charges).refund();
+        }
+        self.status = refusal.status();
+        if let Some(line) = &mut self.line {
+            line.limit = refusal.limit().map(str::to_owned);
+        }
+        let mut response = refusal.response(&self.id, request_id::spread()).map(Body::whole);
+        response.headers_mut().insert(REQUEST_ID, self.id.clone());
+        response.map(|body| body.of(self))
+    }
+
+    /// Bytes of the body went out.
+    pub(super) fn sent(&mut self, bytes: usize) {
+        self.bytes += bytes as u64;
+    }
+
+    fn tell_timing(&self, headers: &mut HeaderMap) {
+        let millis = |duration: Option<Duration>| duration.unwrap_or_default().as_secs_f64() * 1000.0;
+        let value =
+            format!("queue;dur={:.1}, upstream;dur={:.1}", millis(self.queued), millis(self.upstream));
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            headers.append(SERVER_TIMING, value);
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let took = self.clock.now().saturating_duration_since(self.began);
+        self.figures.in_progress.dec();
+        self.figures.answered(&self.method, self.status, took);
+        if let Some(line) = &self.line {
+            line.write(self, took);
+        }
+    }
+}
+
+impl Line {
+    fn begin<B>(log: &Arc<AccessLog>, request: &Request<B>, peer: &Peer) -> Self {
+        Self {
+            log: Arc::clone(log),
+            client: peer.address,
+            host: text(request.headers().get(header::HOST)),
+            path: request.uri().path().to_owned(),
+            route: Arc::from(""),
+            cache: None,
+            limit: None,
+        }
+    }
+
+    fn write(&self, exchange: &Exchange, took: Duration) {
+        self.log.record(&Entry {
+            at: exchange.clock.wall(exchange.began),
+            request_id: exchange.id.to_str().unwrap_or_default(),
+            client: self.client,
+            method: &exchange.method,
+            host: &self.host,
+            path: &self.path,
+            route: &self.route,
+            status: exchange.status,
+            bytes: exchange.bytes,
+            duration: took,
+            upstream: exchange.upstream,
+            queue: exchange.queued,
+            cache: self.cache.map(CacheResult::as_str),
+            limit: self.limit.as_deref(),
+        });
+    }
+}
+
+fn text(value: Option<&HeaderValue>) -> String {
+    value.and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
+}

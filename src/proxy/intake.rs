@@ -1,0 +1,240 @@
+//! The first look at a request: is it one, where does it go, whose is it?
+//!
+//! Promises: what comes out of here has one canonical target and host, framing that nobody can read in two ways, a route
+//! and a client; nothing that follows looks at the connection again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{self, HeaderMap, HeaderValue};
+use http::request::Parts;
+use http::{Method, Request, Version};
+use http_body::Body as _;
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+
+use super::exchange::Exchange;
+use crate::admission::{Asking, Permit, Shed};
+use crate::cache::{CacheKey, Mode};
+use crate::client::{ClientAddress, Identity, KeySpec, PartitionKey, Seen};
+use crate::collapse::FlightKey;
+use crate::digest::Digester;
+use crate::http::body::UploadFault;
+use crate::http::{fields, target};
+use crate::policy::{Collapse, Destination, InFlight, Policy, Route, State};
+use crate::refusal::Refusal;
+use crate::router::Captures;
+use crate::server::Peer;
+use crate::upstream::{self, Forwarding};
+
+/// The scheme of the listener.
+const SCHEME: &str = "http";
+const DEFAULT_PORT: u16 = 80;
+/// A body up to this size is read before a refusal, so that the connection can be used again.
+const DRAINED: u64 = 64 * 1024;
+const DRAIN_TIME: Duration = Duration::from_secs(1);
+
+/// A request as the stages see it.
+#[derive(Debug, Clone)]
+pub(super) struct Asked {
+    /// Its head, canonical.
+    pub(super) parts: Parts,
+    pub(super) route: Arc<Route>,
+    destination: Destination,
+    captures: Captures,
+    pub(super) client: ClientAddress,
+    pub(super) identity: Identity,
+    digester: Digester,
+    pub(super) has_body: bool,
+}
+
+/// Takes a request in.
+///
+/// # Errors
+/// The refusal, after as much of the body was read as lets the client see it.
+pub(super) async fn receive(
+    request: Request<Incoming>,
+    peer: &Peer,
+    policy: &Policy,
+    state: &State,
+    exchange: &mut Exchange,
+) -> Result<(Asked, Incoming), Refusal> {
+    let (mut parts, body) = request.into_parts();
+    let (destination, captures) = match look(&mut parts, &body, policy) {
+        Ok(found) => found,
+        Err(refusal) => {
+            settle(body, &refusal, peer).await;
+            return Err(refusal);
+        }
+    };
+    let route = Arc::clone(&destination.route);
+    exchange.routed(&route, &parts);
+    let client = policy.trusted_proxies.resolve(peer.address, &parts.headers);
+    exchange.asked_by(client.ip);
+    let identity = route.identity.identify(&parts.headers, &state.digester);
+    let has_body = !body.is_end_stream();
+    Ok((
+        Asked { parts, route, destination, captures, client, identity, digester: state.digester, has_body },
+        body,
+    ))
+}
+
+/// Checks what the protocol library lets through, canonicalises, and finds the route.
+fn look(parts: &mut Parts, body: &Incoming, policy: &Policy) -> Result<(Destination, Captures), Refusal> {
+    if matches!(parts.method, Method::CONNECT | Method::TRACE) {
+        return Err(Refusal::MethodNotAllowed);
+    }
+    check_framing(parts)?;
+    target::canonicalize(parts, DEFAULT_PORT)?;
+    if body.size_hint().lower() > policy.listener.max_body_bytes {
+        return Err(Refusal::Upload(UploadFault::TooLarge));
+    }
+    let found =
+        policy.router.find(&parts.method, host(&parts.headers), parts.uri.path()).ok_or(Refusal::NoRoute)?;
+    Ok((found.route.clone(), found.captures))
+}
+
+/// Exactly one `chunked` or none (RFC 9112 section 6.1); the library has refused what is broken outright.
+fn check_framing(parts: &Parts) -> Result<(), Refusal> {
+    let mut codings = parts.headers.get_all(header::TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => Ok(()),
+        (Some(_), _) if parts.version != Version::HTTP_11 => {
+            Err(Refusal::BadFraming("Transfer-Encoding has no place in this version of HTTP"))
+        }
+        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        _ => Err(Refusal::UnknownCoding),
+    }
+}
+
+/// Lets the client read a refusal: a small body is read to its end, after a large one the connection lingers.
+pub(super) async fn settle(body: Incoming, refusal: &Refusal, peer: &Peer) {
+    if body.is_end_stream() {
+        return;
+    }
+    let is_framed_well = !matches!(refusal, Refusal::BadFraming(_) | Refusal::UnknownCoding);
+    let is_small = body.size_hint().upper().is_none_or(|length| length <= DRAINED);
+    if !(is_framed_well && is_small && drain(body).await) {
+        peer.watch.linger();
+    }
+}
+
+/// Whether a body came to its end within the bounds.
+async fn drain(mut body: Incoming) -> bool {
+    let read = async {
+        let mut left = DRAINED;
+        while let Some(frame) = body.frame().await {
+            let length = frame.ok()?.data_ref().map_or(0, |data| data.len() as u64);
+            left = left.checked_sub(length)?;
+        }
+        Some(())
+    };
+    tokio::time::timeout(DRAIN_TIME, read).await.is_ok_and(|end| end.is_some())
+}
+
+impl Asked {
+    /// Whether others may share what this request asks for, or a stored response answer it: a plain GET or HEAD without
+    /// body, range, upgrade, event stream or condition on changing.
+    pub(super) fn may_share(&self) -> bool {
+        let route = &self.route;
+        matches!(self.parts.method, Method::GET | Method::HEAD)
+            && !self.has_body
+            && (route.collapse != Collapse::Off || route.cache.mode != Mode::Off)
+            && !has_special_wishes(&self.parts.headers)
+    }
+
+    pub(super) fn is_credentialed(&self) -> bool {
+        self.identity != Identity::Anonymous
+    }
+
+    fn resource(&self) -> CacheKey {
+        self.route.cache.key.key(&self.digester, SCHEME, &self.parts)
+    }
+
+    /// Where a stored response for it is.
+    pub(super) fn storage_key(&self) -> CacheKey {
+        let identity = match self.identity {
+            Identity::Known(identity) => Some(identity),
+            Identity::Anonymous => None,
+        };
+        self.route.cache.storage_key(self.resource(), identity, &self.digester)
+    }
+
+    /// Which flight it may join: the same route, method, resource, identity and codings.
+    pub(super) fn flight_key(&self) -> FlightKey {
+        let mut digest = self.digester.begin();
+        digest.add(self.route.name.as_bytes());
+        digest.add(self.parts.method.as_str().as_bytes());
+        digest.add(&self.resource().to_bytes());
+        match (self.identity, self.route.collapse) {
+            (Identity::Known(identity), Collapse::Identity | Collapse::Off) => {
+                digest.add(&identity.to_be_bytes())
+            }
+            (Identity::Known(_), Collapse::Shared) | (Identity::Anonymous, _) => digest.add(b""),
+        }
+        for coding in self.parts.headers.get_all(header::ACCEPT_ENCODING) {
+            digest.add(coding.as_bytes());
+        }
+        FlightKey(digest.finish())
+    }
+
+    /// The key under which a limit or a pool counts it.
+    pub(super) fn partition(&self, spec: &KeySpec) -> PartitionKey {
+        let capture = |name: &str| self.capture(name);
+        spec.partition(
+            &Seen { parts: &self.parts, address: self.client.ip, capture: &capture },
+            &self.digester,
+        )
+    }
+
+    /// What the route's pattern captured under a name.
+    pub(super) fn capture(&self, name: &str) -> Option<&str> {
+        let index = self.destination.captures.iter().position(|known| **known == *name)?;
+        self.captures.value(self.parts.uri.path(), index)
+    }
+
+    /// The head as it is sent upstream.
+    pub(super) fn outgoing(&self, peer: &Peer, request_id: &HeaderValue) -> Parts {
+        outgoing(self.parts.clone(), self.client, peer, request_id)
+    }
+
+    /// The same, where the request's own head is not needed any more.
+    pub(super) fn into_outgoing(self, peer: &Peer, request_id: &HeaderValue) -> Parts {
+        outgoing(self.parts, self.client, peer, request_id)
+    }
+
+    /// A permit of the route's pool, where it has one.
+    pub(super) async fn admit(&self) -> Result<Option<Permit>, Shed> {
+        let Some(InFlight { pool, per }) = &self.route.in_flight else { return Ok(None) };
+        let asking = Asking {
+            per_key: per.as_ref().map(|per| self.partition(per)),
+            client: self.partition(&KeySpec::client_ip()),
+            priority: self.route.priority,
+        };
+        pool.admit(asking).await.map(Some)
+    }
+}
+
+fn outgoing(mut parts: Parts, client: ClientAddress, peer: &Peer, request_id: &HeaderValue) -> Parts {
+    let is_trusted = client.via_trusted;
+    let forwarding = Forwarding { peer: &peer.forwarded_for, is_trusted, scheme: SCHEME, request_id };
+    upstream::prepare_request(&mut parts, &forwarding);
+    parts
+}
+
+/// The canonical host of a head that was taken in.
+pub(super) fn host(headers: &HeaderMap) -> &str {
+    headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default()
+}
+
+fn has_special_wishes(headers: &HeaderMap) -> bool {
+    headers.keys().any(|name| match *name {
+        header::RANGE
+        | header::IF_RANGE
+        | header::UPGRADE
+        | header::IF_MATCH
+        | header::IF_UNMODIFIED_SINCE => true,
+        header::ACCEPT => fields::has_token(headers, name, "text/event-stream"),
+        _ => false,
+    })
+}

@@ -1,0 +1,84 @@
+//! `X-Request-Id`: kept where the client's is harmless, else made.
+
+use std::cell::Cell;
+
+use http::header::{HeaderMap, HeaderValue};
+
+use crate::digest::Digester;
+use crate::upstream::REQUEST_ID;
+
+/// The longest id that is kept.
+const LONGEST: usize = 128;
+
+thread_local! {
+    /// The state of this thread's generator: two words that only it advances.
+    static SEED: Cell<(u64, u64)> = Cell::new(seed());
+}
+
+/// The request's own id where it is at most 128 visible ASCII characters, else a new one of 32 hexadecimal digits.
+pub(super) fn of(headers: &HeaderMap) -> HeaderValue {
+    match headers.get(REQUEST_ID) {
+        Some(id) if is_harmless(id.as_bytes()) => id.clone(),
+        _ => made(),
+    }
+}
+
+fn is_harmless(id: &[u8]) -> bool {
+    (1..=LONGEST).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic)
+}
+
+fn made() -> HeaderValue {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut number = random();
+    let mut text = [b'0'; 32];
+    for digit in &mut text {
+        *digit = DIGITS.get((number & 15) as usize).copied().unwrap_or(b'0');
+        number >>= 4;
+    }
+    HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+}
+
+/// A number in 0..1, to spread the returns of clients that are turned away together.
+pub(super) fn spread() -> f64 {
+    (random() as u64 >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+/// xoroshiro128+ twice: unique and fast, not secret.
+fn random() -> u128 {
+    SEED.with(|seed| {
+        let next = || {
+            let (a, mut b) = seed.get();
+            let out = a.wrapping_add(b);
+            b ^= a;
+            seed.set((a.rotate_left(24) ^ b ^ (b << 16), b.rotate_left(37)));
+            out
+        };
+        u128::from(next()) << 64 | u128::from(next())
+    })
+}
+
+fn seed() -> (u64, u64) {
+    let drawn = Digester::random().of([b"request ids".as_slice()]);
+    ((drawn >> 64) as u64 | 1, drawn as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn harmless_ids_are_kept_and_others_replaced() {
+        let given =
+            |id: &str| HeaderMap::from_iter([(REQUEST_ID, HeaderValue::from_bytes(id.as_bytes()).unwrap())]);
+        assert_eq!(of(&given("abc-123")), "abc-123");
+        for bad in ["", "a b", "\u{e4}", &"x".repeat(129)] {
+            assert_eq!(of(&given(bad)).len(), 32, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn made_ids_differ() {
+        let ids: std::collections::HashSet<_> = (0..10_000).map(|_| made()).collect();
+        assert_eq!(ids.len(), 10_000);
+    }
+}
