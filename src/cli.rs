@@ -4,6 +4,7 @@
 
 pub mod check;
 pub mod healthcheck;
+pub mod run;
 pub mod schema;
 
 use std::io::{self, IsTerminal as _, Write as _};
@@ -149,7 +150,8 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::check(&args),
         Command::Schema => schema::schema(),
         Command::Healthcheck(args) => healthcheck::healthcheck(&args),
-        Command::Run(_) | Command::Explain(_) => {
+        Command::Run(args) => run::run(&args),
+        Command::Explain(_) => {
             complain("this command is not built yet");
             ExitCode::FAILURE
         }

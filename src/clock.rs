@@ -35,6 +35,11 @@ impl Clock {
         self.wall_start + self.since_start(at)
     }
 
+    /// The monotonic instant of the start.
+    pub fn epoch(&self) -> Instant {
+        self.start
+    }
+
     /// What has passed between the start and `at`; zero before the start.
     pub fn since_start(&self, at: Instant) -> Duration {
         at.saturating_duration_since(self.start)

@@ -13,7 +13,7 @@ use std::time::Duration;
 use http::request::Parts;
 
 pub use sharing::{LiveHead, Private, SharedHead, Sharing};
-pub use state::{ListenerFigures, Registry, ReloadFigures, State, Tunnels};
+pub use state::{Afterlife, ListenerFigures, Registry, ReloadFigures, State};
 
 use crate::admission::Pool;
 use crate::cache::{CachePolicy, TagTemplate};

@@ -41,7 +41,7 @@ pub struct Proxy {
     /// What survives reloads.
     pub state: Arc<State>,
     /// The policy in force.
-    pub policy: ArcSwap<Policy>,
+    pub policy: Arc<ArcSwap<Policy>>,
 }
 
 impl Handler for Proxy {

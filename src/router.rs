@@ -54,6 +54,13 @@ pub struct Conflict {
     pub second: usize,
 }
 
+impl<T> Default for Router<T> {
+    /// One without routes.
+    fn default() -> Self {
+        Self { routes: Vec::new(), tree: Node::default() }
+    }
+}
+
 impl<T> Router<T> {
     /// Builds the tree. A value may come with several patterns: list it once with each.
     ///

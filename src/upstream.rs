@@ -241,7 +241,7 @@ impl Cluster {
     /// begins to be sent.
     ///
     /// # Errors
-    /// See [`Error`]; the request's body, where it had one, is gone then.
+    /// See [`enum@Error`]; the request's body, where it had one, is gone then.
     pub async fn send(
         &self,
         mut request: Request<RequestBody>,

@@ -4,6 +4,7 @@
 //! another, touches nothing and tells all problems at once, those of the file included. Only a plan, which cannot fail
 //! any more, is attached to the state that survives a reload.
 
+mod attach;
 mod limits;
 mod listeners;
 mod names;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 
 use toml::Spanned;
 
+pub use self::attach::attach;
 pub use self::limits::{PoolPlan, RateLimitPlan};
 pub use self::routes::RoutePlan;
 use crate::client::TrustedProxies;

@@ -48,8 +48,8 @@ pub struct State {
     pub flights: Flights<Sharing>,
     /// Connections of clients.
     pub listener: ListenerFigures,
-    /// Upgraded connections.
-    pub tunnels: Tunnels,
+    /// Work that outlives the request that began it.
+    pub afterlife: Afterlife,
     /// How reloads went.
     pub reloads: ReloadFigures,
     /// Where requests are logged.
@@ -67,10 +67,10 @@ pub struct ListenerFigures {
     pub panics: Counter,
 }
 
-/// Upgraded connections: they outlive the request that opened them.
-#[derive(Debug, Default)]
-pub struct Tunnels {
-    /// Their tasks.
+/// Work that outlives the request that began it: upgraded connections, and writes whose clients have left.
+#[derive(Debug, Clone, Default)]
+pub struct Afterlife {
+    /// The tasks; a drain waits for them.
     pub tasks: TaskTracker,
     /// Cancelled when they must end.
     pub end: CancellationToken,
@@ -105,7 +105,7 @@ impl State {
             cache: Arc::new(Cache::new(clock, Limits { max_bytes: 256 << 20, max_object: 8 << 20 })),
             flights: Flights::new(u64::MAX),
             listener: ListenerFigures::default(),
-            tunnels: Tunnels::default(),
+            afterlife: Afterlife::default(),
             reloads,
             access_log: ArcSwap::default(),
             is_draining: AtomicBool::new(false),

@@ -19,7 +19,7 @@ use crate::upstream::ResponseBody;
 pub struct Body {
     source: Source,
     exchange: Option<Exchange>,
-    permit: Option<Permit>,
+    _permit: Option<Permit>,
 }
 
 #[derive(Debug)]
@@ -38,7 +38,7 @@ pub struct BrokenOff;
 
 impl Body {
     fn from(source: Source) -> Self {
-        Self { source, exchange: None, permit: None }
+        Self { source, exchange: None, _permit: None }
     }
 
     /// None.
@@ -58,7 +58,7 @@ impl Body {
 
     /// From an exchange of this request's own.
     pub(super) fn upstream(body: ResponseBody, permit: Option<Permit>) -> Self {
-        Self { permit, ..Self::from(Source::Upstream(body)) }
+        Self { _permit: permit, ..Self::from(Source::Upstream(body)) }
     }
 
     /// From a flight.

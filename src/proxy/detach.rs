@@ -4,34 +4,45 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use tokio_util::task::TaskTracker;
+
 /// A future that, dropped before its end, finishes in a task of its own, if it has got to the point of no return.
-struct Detached<F, C>
+struct Detached<F, C, A, L>
 where
     F: Future<Output: Send> + Send + 'static,
-    C: Fn() -> bool,
+    C: Fn() -> bool + Unpin,
+    A: FnOnce(F::Output) -> L + Send + Unpin + 'static,
+    L: Future<Output = ()> + Send,
 {
     work: Option<Pin<Box<F>>>,
     must_finish: C,
-    alone: fn(F::Output) -> Pin<Box<dyn Future<Output = ()> + Send>>,
+    alone: Option<A>,
+    tasks: TaskTracker,
 }
 
-/// Runs `work` here; if it is dropped when `must_finish` says so, it goes on elsewhere, and `alone` gets its outcome.
-pub(super) fn detached<F, C>(
+/// Runs `work` here; if it is dropped when `must_finish` says so, it goes on as one of `tasks`, and `alone` gets its
+/// outcome.
+pub(super) fn detached<F, C, A, L>(
     work: F,
     must_finish: C,
-    alone: fn(F::Output) -> Pin<Box<dyn Future<Output = ()> + Send>>,
+    alone: A,
+    tasks: TaskTracker,
 ) -> impl Future<Output = F::Output>
 where
     F: Future<Output: Send> + Send + 'static,
     C: Fn() -> bool + Unpin,
+    A: FnOnce(F::Output) -> L + Send + Unpin + 'static,
+    L: Future<Output = ()> + Send,
 {
-    Detached { work: Some(Box::pin(work)), must_finish, alone }
+    Detached { work: Some(Box::pin(work)), must_finish, alone: Some(alone), tasks }
 }
 
-impl<F, C> Future for Detached<F, C>
+impl<F, C, A, L> Future for Detached<F, C, A, L>
 where
     F: Future<Output: Send> + Send + 'static,
     C: Fn() -> bool + Unpin,
+    A: FnOnce(F::Output) -> L + Send + Unpin + 'static,
+    L: Future<Output = ()> + Send,
 {
     type Output = F::Output;
 
@@ -46,15 +57,17 @@ where
     }
 }
 
-impl<F, C> Drop for Detached<F, C>
+impl<F, C, A, L> Drop for Detached<F, C, A, L>
 where
     F: Future<Output: Send> + Send + 'static,
-    C: Fn() -> bool,
+    C: Fn() -> bool + Unpin,
+    A: FnOnce(F::Output) -> L + Send + Unpin + 'static,
+    L: Future<Output = ()> + Send,
 {
     fn drop(&mut self) {
-        if let Some(work) = self.work.take().filter(|_| (self.must_finish)()) {
-            let alone = self.alone;
-            tokio::spawn(async move { alone(work.await).await });
+        let work = self.work.take().filter(|_| (self.must_finish)());
+        if let (Some(work), Some(alone)) = (work, self.alone.take()) {
+            self.tasks.spawn(async move { alone(work.await).await });
         }
     }
 }
@@ -79,16 +92,15 @@ mod tests {
                 drop(done);
                 number
             };
-            let mut work = Box::pin(detached(
-                work,
-                move || must_finish,
-                |number| Box::pin(async move { FINISHED.store(number, Ordering::SeqCst) }),
-            ));
+            let tasks = TaskTracker::new();
+            let alone = |number| async move { FINISHED.store(number, Ordering::SeqCst) };
+            let mut work = Box::pin(detached(work, move || must_finish, alone, tasks.clone()));
             assert!(std::future::poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx))).await.is_pending());
             drop(work);
             let _ = release.send(7);
             let _ = is_done.await;
-            tokio::task::yield_now().await;
+            tasks.close();
+            tasks.wait().await;
             assert_eq!(FINISHED.load(Ordering::SeqCst), expected);
         }
     }

@@ -9,6 +9,7 @@ use http::header::{self, HeaderValue};
 use http::{Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
+use tokio_util::task::TaskTracker;
 
 use super::detach::detached;
 use super::exchange::Exchange;
@@ -52,7 +53,8 @@ impl Proxy {
         let (mut request, upload) = self.outgoing(asked, body, peer, exchange);
         let upgrade = upstream::wants_upgrade(request.headers()).then(|| hyper::upgrade::on(&mut request));
         let obtained = if let Some(writing) = writing {
-            write(Arc::clone(&route), request, upload.clone(), permit, writing).await
+            let tasks = self.state.afterlife.tasks.clone();
+            write(Arc::clone(&route), request, upload.clone(), permit, writing, tasks).await
         } else {
             route.upstream.send(request, None).await.map(|response| Obtained { response, permit })
         };
@@ -63,7 +65,7 @@ impl Proxy {
         if parts.status == StatusCode::SWITCHING_PROTOCOLS {
             let client = upgrade.ok_or(Refusal::UnaskedUpgrade)?;
             tunnel::prepare_answer(&mut parts);
-            tunnel::open(&self.state.tunnels, client, body, permit, route.idle_timeout);
+            tunnel::open(&self.state.afterlife, client, body, permit, route.idle_timeout);
             return Ok(Response::from_parts(parts, Body::empty()));
         }
         upstream::prepare_response(&mut parts);
@@ -110,6 +112,7 @@ async fn write(
     upload: Option<UploadOutcome>,
     permit: Option<Permit>,
     writing: Writing,
+    tasks: TaskTracker,
 ) -> Result<Obtained, upstream::Error> {
     let patience = route.upstream.patience();
     let commitment = Commitment::default();
@@ -120,7 +123,7 @@ async fn write(
         Ok(Obtained { response, permit })
     };
     let overdue = overdue(upload, made.clone(), patience);
-    let work = detached(work, move || made.is_made(), |outcome| Box::pin(read_alone(outcome)));
+    let work = detached(work, move || made.is_made(), read_alone, tasks);
     tokio::select! {
         biased;
         outcome = work => outcome,

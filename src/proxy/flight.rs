@@ -13,9 +13,7 @@ use super::exchange::Exchange;
 use super::intake::Asked;
 use super::{Body, Missed, Proxy, answer_from, tell_cache_status};
 use crate::admission::Permit;
-use crate::cache::{
-    self, Fetch, Forward, Forwarded, Plan, Precondition, ResponseFacts, Selected, StaleUse, Vary,
-};
+use crate::cache::{self, Forward, Forwarded, Plan, Precondition, ResponseFacts, Selected, StaleUse, Vary};
 use crate::client::Identity;
 use crate::collapse::{FlightKey, Joined, Outcome, Producer, Seat};
 use crate::http::body::RequestBody;
@@ -300,8 +298,8 @@ impl Job {
         if let Some(plan) = plan
             && let Some(chunks) = producer.whole()
         {
-            let fetch: Fetch = producer.mark().clone();
-            let stored = self.state.cache.store(fetch, &plan, &self.asked.parts.headers, &parts, chunks);
+            let stored =
+                self.state.cache.store(producer.mark(), &plan, &self.asked.parts.headers, &parts, chunks);
             if let Err(reason) = stored {
                 tracing::debug!(?reason, route = %self.asked.route.name, "not stored");
             }

@@ -168,7 +168,7 @@ impl Asked {
         digest.add(&self.resource().to_bytes());
         match (self.identity, self.route.collapse) {
             (Identity::Known(identity), Collapse::Identity | Collapse::Off) => {
-                digest.add(&identity.to_be_bytes())
+                digest.add(&identity.to_be_bytes());
             }
             (Identity::Known(_), Collapse::Shared) | (Identity::Anonymous, _) => digest.add(b""),
         }

@@ -40,7 +40,7 @@ fn made() -> HeaderValue {
 
 /// A number in 0..1, to spread the returns of clients that are turned away together.
 pub(super) fn spread() -> f64 {
-    (random() as u64 >> 11) as f64 / (1_u64 << 53) as f64
+    (random() >> 75) as f64 / (1_u64 << 53) as f64
 }
 
 /// xoroshiro128+ twice: unique and fast, not secret.
@@ -58,8 +58,11 @@ fn random() -> u128 {
 }
 
 fn seed() -> (u64, u64) {
-    let drawn = Digester::random().of([b"request ids".as_slice()]);
-    ((drawn >> 64) as u64 | 1, drawn as u64)
+    let drawn = Digester::random().of([b"request ids".as_slice()]).to_be_bytes();
+    let half = |half: &[u8]| half.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
+    let (high, low) = drawn.split_at(8);
+    // All zeros is the one state that the generator cannot leave.
+    (half(high) | 1, half(low))
 }
 
 #[cfg(test)]

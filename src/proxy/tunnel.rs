@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 
 use crate::admission::Permit;
 use crate::http::fields;
-use crate::policy::Tunnels;
+use crate::policy::Afterlife;
 use crate::upstream::ResponseBody;
 
 /// Makes the upstream's 101 one for the client: the two fields that make the upgrade stay.
@@ -31,14 +31,14 @@ pub(super) fn prepare_answer(parts: &mut response::Parts) {
 
 /// Joins the two ends in a task of their own.
 pub(super) fn open(
-    tunnels: &Tunnels,
+    afterlife: &Afterlife,
     client: OnUpgrade,
     upstream: ResponseBody,
     permit: Option<Permit>,
     idle_timeout: Option<Duration>,
 ) {
-    let end = tunnels.end.clone();
-    tunnels.tasks.spawn(async move {
+    let end = afterlife.end.clone();
+    afterlife.tasks.spawn(async move {
         let joined = join(client, upstream, idle_timeout);
         tokio::select! {
             outcome = joined => if let Err(error) = outcome {

@@ -3,11 +3,10 @@
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::header::HeaderValue;
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use super::connection::{self, Stream};
@@ -34,14 +33,16 @@ impl<H: Handler> Server<H> {
         Self { handler, connections, places: Arc::new(Semaphore::new(places)) }
     }
 
-    /// Accepts on a socket until the future is dropped.
-    pub async fn accept(&self, listener: TcpListener) {
+    /// Accepts whatever `poll_accept` gives, until the future is dropped.
+    pub async fn accept<I: Stream>(
+        &self,
+        poll_accept: impl Fn(&mut Context<'_>) -> Poll<io::Result<(I, IpAddr)>>,
+    ) {
         // The place first: a connection that cannot be served stays in the backlog.
         while let Ok(place) = Arc::clone(&self.places).acquire_owned().await {
-            match listener.accept().await {
+            match std::future::poll_fn(&poll_accept).await {
                 Ok((stream, address)) => {
-                    let _ = stream.set_nodelay(true);
-                    let serving = self.serve(TokioIo::new(stream), address.ip());
+                    let serving = self.serve(stream, address);
                     tokio::spawn(async move {
                         serving.await;
                         drop(place);

@@ -8,6 +8,7 @@ use toml::Spanned;
 
 use super::limits::{PoolPlan, RateLimitPlan};
 use super::{Findings, check_conflicts, names, shared};
+use crate::cache::TagTemplate;
 use crate::client::{IdentityFields, KeySource, KeySpec};
 use crate::config::route::Route;
 use crate::config::route::cache::CacheMode;
@@ -188,9 +189,10 @@ fn check_identity<'k>(
 /// Captures that tags and keys use must be in every pattern: a tag without its value would be another tag, a key
 /// without its value another client.
 fn check_captures(route: &Route, captures: &[String], known: &Known<'_, '_>, findings: &mut Findings<'_>) {
+    let names: Vec<&str> = captures.iter().map(String::as_str).collect();
     for tag in route.cache.get_ref().tags.iter().chain(&route.invalidates) {
-        if let Err(error) = check_tag(tag.get_ref(), captures) {
-            findings.refuse(tag, error);
+        if let Err(error) = TagTemplate::parse(tag.get_ref(), &names) {
+            findings.refuse(tag, error.to_string());
         }
     }
     let limits = route.rate_limits.iter().filter_map(|name| {
@@ -211,27 +213,6 @@ fn check_captures(route: &Route, captures: &[String], known: &Known<'_, '_>, fin
             }
         }
     }
-}
-
-/// A tag's captures are balanced and known.
-fn check_tag(tag: &str, captures: &[String]) -> Result<(), String> {
-    if tag.is_empty() {
-        return Err("a tag is not empty".into());
-    }
-    let mut rest = tag;
-    while let Some((before, after)) = rest.split_once('{') {
-        let Some((name, after)) = after.split_once('}').filter(|_| !before.contains('}')) else {
-            return Err("unbalanced brace in a tag: captures are written `{name}`".into());
-        };
-        if !captures.iter().any(|capture| capture == name) {
-            return Err(format!("no capture `{{{name}}}` in every match of the route"));
-        }
-        rest = after;
-    }
-    if rest.contains('}') {
-        return Err("unbalanced brace in a tag: captures are written `{name}`".into());
-    }
-    Ok(())
 }
 
 fn check_cache(route: &Spanned<Route>, findings: &mut Findings<'_>) {

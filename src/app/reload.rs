@@ -1,0 +1,140 @@
+//! Reloads: read, check everything, and only then put the new policy beside the old one.
+//!
+//! Limiter counts, permits, stored responses, open connections and figures live in the state and are found again by
+//! their names. A configuration with any problem changes nothing.
+
+use std::sync::{Arc, OnceLock};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+
+use super::{log_format, open_access_log};
+use crate::admin::{Admin, Reloaded, Reloading};
+use crate::config::{Config, Loaded, Problems};
+use crate::logging::Log;
+use crate::policy::compile::{attach, plan};
+use crate::policy::{Policy, State};
+use crate::proxy::Proxy;
+use crate::server::Server;
+
+/// Reads the configuration, flags and environment applied.
+pub type Reader = Box<dyn Fn() -> Result<Loaded, Problems> + Send + Sync>;
+
+/// Puts new configurations in force, one at a time.
+pub(super) struct Reloader {
+    reader: Reader,
+    current: Mutex<Config>,
+    state: Arc<State>,
+    policy: Arc<ArcSwap<Policy>>,
+    server: Arc<Server<Proxy>>,
+    log: Arc<Log>,
+    admin: OnceLock<Arc<Admin>>,
+}
+
+impl Reloader {
+    pub(super) fn new(
+        reader: Reader,
+        current: Config,
+        state: Arc<State>,
+        policy: Arc<ArcSwap<Policy>>,
+        server: Arc<Server<Proxy>>,
+        log: Arc<Log>,
+    ) -> Arc<Self> {
+        let current = Mutex::new(current);
+        Arc::new(Self { reader, current, state, policy, server, log, admin: OnceLock::new() })
+    }
+
+    /// The admin listener whose rules a reload may change.
+    pub(super) fn secure(&self, admin: &Arc<Admin>) {
+        let _ = self.admin.set(Arc::clone(admin));
+    }
+
+    /// What `POST /api/reload` calls.
+    pub(super) fn for_admin(self: &Arc<Self>) -> Reloading {
+        let reloader = Arc::clone(self);
+        Box::new(move || {
+            let reloader = Arc::clone(&reloader);
+            Box::pin(async move { reloader.reload() })
+        })
+    }
+
+    /// Reloads, and says in the log what came of it.
+    pub(super) fn reload(&self) -> Result<Reloaded, String> {
+        let mut current = self.current.lock();
+        let outcome = self.replace(&mut current);
+        let figures = &self.state.reloads;
+        match &outcome {
+            Ok(Reloaded { has_changed, needs_restart }) => {
+                figures.succeeded.inc();
+                figures.last_was_successful.set(1);
+                tracing::info!(
+                    changed = has_changed,
+                    needs_restart = needs_restart.join(", "),
+                    "configuration reloaded"
+                );
+            }
+            Err(problems) => {
+                figures.failed.inc();
+                figures.last_was_successful.set(0);
+                tracing::error!(problems, "the new configuration is not valid; the old one stays in force");
+            }
+        }
+        outcome
+    }
+
+    fn replace(&self, current: &mut Config) -> Result<Reloaded, String> {
+        let loaded = (self.reader)().map_err(|problems| problems.to_string())?;
+        let plan = plan(&loaded).map_err(|problems| problems.to_string())?;
+        let config = &loaded.config;
+        let needs_restart = needs_restart(current, config);
+        if current.log.access != config.log.access || current.log.format != config.log.format {
+            let access_log = open_access_log(config).map_err(|error| format!("{error:#}"))?;
+            let _ = log_format(config);
+            self.state.access_log.store(Arc::new(access_log));
+        }
+        self.log.set_level(&config.log.level).map_err(|error| error.to_string())?;
+        let policy = attach(plan, &self.state);
+        let before = self.policy.load_full();
+        let has_changed = before.effective != policy.effective;
+        self.server.resize(before.listener.bounds.max_connections, policy.listener.bounds.max_connections);
+        if let Some(admin) = self.admin.get() {
+            admin.secure(&policy.admin);
+        }
+        self.policy.store(Arc::new(policy));
+        *current = loaded.config;
+        Ok(Reloaded { has_changed, needs_restart })
+    }
+
+    /// Whether the file is watched.
+    pub(super) fn is_watching(&self) -> bool {
+        self.current.lock().watch
+    }
+
+    /// Opens the log files anew, after they were rotated.
+    pub(super) fn reopen_logs(&self) {
+        self.state.access_log.load().reopen();
+    }
+
+    /// A digest of the configuration as it is now on disk, to see whether it has changed; `None` while it cannot be read.
+    pub(super) fn fingerprint(&self) -> Option<u128> {
+        let text = match (self.reader)() {
+            Ok(loaded) => loaded.source.text().to_owned(),
+            Err(problems) => problems.to_string(),
+        };
+        Some(self.state.digester.of([text.as_bytes()]))
+    }
+}
+
+/// What is bound or built once.
+fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
+    let mut keys = Vec::new();
+    let mut compare = |is_equal: bool, key: &str| {
+        if !is_equal {
+            keys.push(key.to_owned());
+        }
+    };
+    compare(old.listener.address == new.listener.address, "listener.address");
+    compare(old.listener.workers == new.listener.workers, "listener.workers");
+    compare(old.admin.address.get_ref() == new.admin.address.get_ref(), "admin.address");
+    keys
+}

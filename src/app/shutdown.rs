@@ -1,0 +1,113 @@
+//! Signals, and the end: stop accepting, let what is in flight finish, leave by the deadline.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use arc_swap::ArcSwap;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::reload::Reloader;
+use crate::policy::{Policy, State};
+
+/// How serving ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// Everything in flight finished.
+    Drained,
+    /// Something was cut off at the deadline, or by a second signal.
+    Cut,
+}
+
+/// Acts on signals until one asks for the end, then drains.
+pub(super) async fn serve_until_the_end(
+    state: &State,
+    policy: &Arc<ArcSwap<Policy>>,
+    reloader: &Reloader,
+    mut accepting: JoinSet<()>,
+    stop: CancellationToken,
+) -> Ended {
+    let mut signals = Signals::new();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            asked = signals.next() => match asked {
+                Asked::End => break,
+                Asked::Reload => drop(reloader.reload()),
+                Asked::Reopen => reloader.reopen_logs(),
+            },
+        }
+    }
+    state.is_draining.store(true, Ordering::Relaxed);
+    let limit = policy.load().listener.drain_timeout;
+    let connections = &state.listener.connections;
+    tracing::info!(connections = connections.count.value(), limit = ?limit, "draining");
+    accepting.shutdown().await;
+    connections.drain();
+    state.afterlife.tasks.close();
+    let finished = async {
+        connections.emptied().await;
+        state.afterlife.tasks.wait().await;
+    };
+    let is_drained = tokio::select! {
+        () = finished => true,
+        () = tokio::time::sleep(limit) => false,
+        () = signals.second_end() => false,
+    };
+    if is_drained {
+        tracing::info!("drained");
+        return Ended::Drained;
+    }
+    tracing::warn!(connections = connections.count.value(), "cutting off what is left");
+    connections.end_all();
+    state.afterlife.end.cancel();
+    Ended::Cut
+}
+
+/// The signals that mean something.
+struct Signals {
+    terminate: Option<Signal>,
+    interrupt: Option<Signal>,
+    hangup: Option<Signal>,
+    user: Option<Signal>,
+}
+
+enum Asked {
+    End,
+    Reload,
+    Reopen,
+}
+
+impl Signals {
+    fn new() -> Self {
+        let on = |kind| signal(kind).ok();
+        Self {
+            terminate: on(SignalKind::terminate()),
+            interrupt: on(SignalKind::interrupt()),
+            hangup: on(SignalKind::hangup()),
+            user: on(SignalKind::user_defined1()),
+        }
+    }
+
+    async fn next(&mut self) -> Asked {
+        tokio::select! {
+            () = received(&mut self.terminate) => Asked::End,
+            () = received(&mut self.interrupt) => Asked::End,
+            () = received(&mut self.hangup) => Asked::Reload,
+            () = received(&mut self.user) => Asked::Reopen,
+        }
+    }
+
+    async fn second_end(&mut self) {
+        while !matches!(self.next().await, Asked::End) {}
+    }
+}
+
+/// Waits for a signal; for ever where it could not be registered.
+async fn received(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
+    }
+}

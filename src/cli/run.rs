@@ -1,0 +1,95 @@
+//! `forebay run`: serves until it is told to end.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio_util::sync::CancellationToken;
+use toml::Spanned;
+
+use super::{RunArgs, USAGE, complain, env, refuse};
+use crate::app::{App, Ended, NotBuilt, Reader, log_format};
+use crate::config::one_or_many::OneOrMany;
+use crate::config::{self, Config, Loaded, Problems};
+use crate::logging;
+
+/// How long tasks that nobody waits for may take to notice the end.
+const LAST_MOMENTS: Duration = Duration::from_millis(100);
+
+/// Runs the proxy.
+pub fn run(args: &RunArgs) -> ExitCode {
+    match serve(args) {
+        Ok(Ended::Drained) => ExitCode::SUCCESS,
+        Ok(Ended::Cut) => ExitCode::FAILURE,
+        Err(status) => status,
+    }
+}
+
+fn serve(args: &RunArgs) -> Result<Ended, ExitCode> {
+    let reader = reader(args)?;
+    let loaded = reader().map_err(|problems| refuse(&problems))?;
+    // The whole check first: a level that cannot be read would hide every other problem.
+    crate::policy::compile::plan(&loaded).map_err(|problems| refuse(&problems))?;
+    let log = logging::start(log_format(&loaded.config), &loaded.config.log.level)
+        .map_err(|error| failed(&error.into()))?;
+    let runtime = runtime(&loaded.config).map_err(|error| failed(&error.into()))?;
+    let ended = runtime.block_on(async {
+        let app = App::build(&loaded, log).map_err(|error| match error {
+            NotBuilt::Config(problems) => refuse(&problems),
+            NotBuilt::Environment(error) => {
+                complain(&format!("{error:#}"));
+                ExitCode::from(USAGE)
+            }
+        })?;
+        app.run(reader, CancellationToken::new()).await.map_err(|error| failed(&error))
+    });
+    runtime.shutdown_timeout(LAST_MOMENTS);
+    ended
+}
+
+/// One worker a core that this process may use, unless the file says otherwise.
+fn runtime(config: &Config) -> std::io::Result<Runtime> {
+    let mut builder = Builder::new_multi_thread();
+    if config.listener.workers > 0 {
+        builder.worker_threads(config.listener.workers);
+    }
+    builder.thread_name("forebay").enable_all().build()
+}
+
+/// How the configuration is read, now and at every reload.
+fn reader(args: &RunArgs) -> Result<Reader, ExitCode> {
+    let flags = args.clone();
+    if args.upstream.is_some() || args.preset.is_some() {
+        let Some(url) = args.upstream.clone() else {
+            complain("--preset needs --upstream URL: the backend that it stands in front of");
+            return Err(ExitCode::from(USAGE));
+        };
+        let text = config::for_upstream(&url, args.preset);
+        return Ok(Box::new(move || {
+            config::parse("--upstream", &text, &env).map(|loaded| with_flags(loaded, &flags))
+        }));
+    }
+    let path = config::find(args.config.config.as_deref(), &env).map_err(|error| {
+        complain(&error.to_string());
+        ExitCode::from(USAGE)
+    })?;
+    Ok(Box::new(move || -> Result<Loaded, Problems> {
+        config::load(&path, &env).map(|loaded| with_flags(loaded, &flags))
+    }))
+}
+
+/// Flags go before the file.
+fn with_flags(mut loaded: Loaded, flags: &RunArgs) -> Loaded {
+    if let Some(address) = &flags.listen {
+        loaded.config.listener.address = OneOrMany::one(address.clone());
+    }
+    if let Some(address) = flags.admin {
+        loaded.config.admin.address = Spanned::new(0..0, address);
+    }
+    loaded
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    complain(&format!("{error:#}"));
+    ExitCode::FAILURE
+}

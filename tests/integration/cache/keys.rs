@@ -1,0 +1,90 @@
+//! Which requests mean the same stored response.
+
+use super::{cache, numbered};
+use crate::harness::{Origin, Proxy, Script, request};
+
+/// Asks for each target in turn; `true` where a hit is due.
+async fn assert_hits(settings: &str, targets: &[(&str, bool)]) {
+    let origin = numbered(&[]);
+    let proxy = Proxy::start(&origin, &cache(&format!("mode = 'force', ttl = '1h', {settings}"))).await;
+    for (target, is_hit) in targets {
+        let response = proxy.get(target).await;
+        assert_eq!(response.cache_says("hit"), *is_hit, "{target}: {:?}", response.head);
+    }
+}
+
+#[tokio::test]
+async fn the_query_is_part_of_the_key_as_it_stands() {
+    assert_hits("", &[("/a?x=1&y=2", false), ("/a?y=2&x=1", false), ("/a?x=1&y=2", true), ("/a", false)])
+        .await;
+}
+
+#[tokio::test]
+async fn ignored_parameters_do_not_count() {
+    let targets = [
+        ("/a?x=1", false),
+        ("/a?x=1&_=171", true),
+        ("/a?utm_source=mail&x=1&utm_medium=m", true),
+        ("/a?x=2&_=171", false),
+        ("/a?xutm_source=1&x=1", false),
+    ];
+    assert_hits("key = { query_ignore = ['_', 'utm_*'] }", &targets).await;
+}
+
+#[tokio::test]
+async fn a_sorted_query_is_one_whatever_its_order() {
+    let targets = [("/a?x=1&y=2", false), ("/a?y=2&x=1", true), ("/a?x=2&y=1", false)];
+    assert_hits("key = { query_sort = true }", &targets).await;
+}
+
+#[tokio::test]
+async fn spellings_of_one_path_share_and_hosts_do_not() {
+    assert_hits("", &[("/api/%73can", false), ("/api/scan", true), ("/api/scan/", false)]).await;
+    let origin = numbered(&[("Cache-Control", "max-age=60")]);
+    let proxy = Proxy::start(&origin, "").await;
+    for (host, is_hit) in [("a.example", false), ("b.example", false), ("A.example:80", true)] {
+        let response = proxy.send(&request("GET /x").field("Host", host)).await;
+        assert_eq!(response.cache_says("hit"), is_hit, "{host}: {:?}", response.head);
+    }
+    assert_eq!(origin.count("/x"), 2);
+}
+
+#[tokio::test]
+async fn vary_chooses_between_variants() {
+    let origin = Origin::start();
+    origin.on_each("*", |seen| {
+        let language = seen.field("accept-language").unwrap_or("none").to_owned();
+        Script::ok(language).field("Cache-Control", "max-age=60").field("Vary", "Accept-Language")
+    });
+    let proxy = Proxy::start(&origin, "").await;
+    let ask = |language: &str| request("GET /a").field("Accept-Language", language);
+    for (language, is_hit) in [("de", false), ("fr", false), ("de", true), ("fr", true)] {
+        let response = proxy.send(&ask(language)).await;
+        assert_eq!((response.text(), response.cache_says("hit")), (language, is_hit));
+    }
+    assert_eq!(proxy.get("/a").await.text(), "none");
+    assert_eq!(origin.count("/a"), 3);
+}
+
+#[tokio::test]
+async fn one_url_has_a_bounded_number_of_variants() {
+    let origin = numbered(&[("Cache-Control", "max-age=60"), ("Vary", "X-Any")]);
+    let proxy = Proxy::start(&origin, "").await;
+    for number in 0..500 {
+        proxy.send(&request("GET /a").field("X-Any", &number.to_string())).await;
+    }
+    let entries = proxy.metric("forebay_cache_entries", &[]).await;
+    assert!(entries < 300.0, "{entries} variants of one URL are kept");
+}
+
+#[tokio::test]
+async fn named_header_fields_can_be_part_of_the_key() {
+    let origin = numbered(&[]);
+    let proxy =
+        Proxy::start(&origin, &cache("mode = 'force', ttl = '1h', key = { headers = ['X-Workspace'] }"))
+            .await;
+    let ask = |workspace: &str| request("GET /a").field("X-Workspace", workspace);
+    assert_eq!(proxy.send(&ask("one")).await.text(), "answer 0");
+    assert_eq!(proxy.send(&ask("two")).await.text(), "answer 1");
+    assert_eq!(proxy.send(&ask("one")).await.text(), "answer 0");
+}

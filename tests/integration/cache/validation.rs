@@ -1,0 +1,102 @@
+//! Asking the origin whether it changed, and telling clients that it did not.
+
+use super::{cache, numbered};
+use crate::harness::{Origin, Proxy, Script, request, wait_until};
+
+/// An origin that sends a body once and 304 to whoever names its validator.
+fn validating(validator: (&'static str, &'static str), condition: &'static str) -> Origin {
+    let origin = Origin::start();
+    origin.on_each("*", move |seen| {
+        let same = seen.field(condition) == Some(validator.1);
+        let answer = if same { Script::status(304) } else { Script::ok(format!("body {}", seen.nth)) };
+        answer.field(validator.0, validator.1).field("Cache-Control", "max-age=1")
+    });
+    origin
+}
+
+#[tokio::test]
+async fn a_stale_response_is_validated_by_etag_or_date() {
+    for (validator, condition) in [
+        (("ETag", "\"v1\""), "if-none-match"),
+        (("Last-Modified", "Wed, 21 Oct 2015 07:28:00 GMT"), "if-modified-since"),
+    ] {
+        let origin = validating(validator, condition);
+        let proxy = Proxy::start(&origin, "").await;
+        assert_eq!(proxy.get("/a").await.text(), "body 0");
+        wait_until("it is validated", || async {
+            let response = proxy.get("/a").await;
+            assert_eq!((response.status(), response.text()), (200, "body 0"));
+            response.cache_says("fwd=stale")
+        })
+        .await;
+        let seen = origin.seen("/a");
+        assert_eq!((seen.len(), seen[1].field(condition)), (2, Some(validator.1)));
+        assert!(proxy.get("/a").await.cache_says("hit"));
+        assert_eq!(proxy.metric("forebay_cache_requests_total", &["result=\"revalidated\""]).await, 1.0);
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_has_it_already_gets_304_from_the_store() {
+    let date = "Wed, 21 Oct 2015 07:28:00 GMT";
+    let origin = numbered(&[("Cache-Control", "max-age=60"), ("ETag", "\"v1\""), ("Last-Modified", date)]);
+    let proxy = Proxy::start(&origin, "").await;
+    proxy.get("/a").await;
+    for (name, value, status) in [
+        ("If-None-Match", "\"v1\"", 304),
+        ("If-None-Match", "W/\"v1\"", 304),
+        ("If-None-Match", "\"v0\", \"v1\"", 304),
+        ("If-None-Match", "*", 304),
+        ("If-None-Match", "\"v2\"", 200),
+        ("If-Modified-Since", date, 304),
+        ("If-Modified-Since", "Wed, 21 Oct 2015 07:27:59 GMT", 200),
+    ] {
+        let response = proxy.send(&request("GET /a").field(name, value)).await;
+        assert_eq!(response.status(), status, "{name}: {value}");
+        assert!(response.cache_says("hit"));
+        if status == 304 {
+            assert_eq!((response.field("etag"), response.body.len()), (Some("\"v1\""), 0));
+        }
+    }
+    assert_eq!(origin.count("/a"), 1);
+}
+
+#[tokio::test]
+async fn a_conditional_request_fills_the_store_with_a_whole_response() {
+    let origin = numbered(&[("Cache-Control", "max-age=60"), ("ETag", "\"v1\"")]);
+    let proxy = Proxy::start(&origin, "").await;
+    let conditional = request("GET /a").field("If-None-Match", "\"v1\"");
+    assert_eq!(proxy.send(&conditional).await.status(), 304);
+    assert_eq!(origin.only("/a").field("if-none-match"), None);
+    let whole = proxy.get("/a").await;
+    assert_eq!((whole.status(), whole.text(), whole.cache_says("hit")), (200, "answer 0", true));
+}
+
+#[tokio::test]
+async fn where_nothing_is_stored_conditions_pass_through() {
+    let origin = Origin::start();
+    origin.on_each("*", |seen| match seen.field("if-none-match") {
+        Some("\"v1\"") => Script::status(304).field("ETag", "\"v1\""),
+        _ => Script::ok("body").field("ETag", "\"v1\""),
+    });
+    let config =
+        "routes = [{ name = 'all', match = '/{*rest}', collapse = 'off', cache = { mode = 'off' } }]";
+    let proxy = Proxy::start(&origin, config).await;
+    let conditional = request("GET /a").field("If-None-Match", "\"v1\"");
+    assert_eq!(proxy.send(&conditional).await.status(), 304);
+    assert_eq!(origin.only("/a").field("if-none-match"), Some("\"v1\""));
+}
+
+#[tokio::test]
+async fn a_changed_response_takes_the_place_of_the_stale_one() {
+    let origin = Origin::start();
+    origin.on_each("*", |seen| {
+        Script::ok(format!("body {}", seen.nth))
+            .field("ETag", &format!("\"v{}\"", seen.nth))
+            .field("Cache-Control", "no-store")
+    });
+    let proxy = Proxy::start(&origin, &cache("mode = 'force', ttl = '1s'")).await;
+    assert_eq!(proxy.get("/a").await.text(), "body 0");
+    wait_until("it is replaced", || async { proxy.get("/a").await.text() == "body 1" }).await;
+    assert_eq!(origin.seen("/a")[1].field("if-none-match"), Some("\"v0\""));
+}

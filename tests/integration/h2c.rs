@@ -1,0 +1,100 @@
+//! HTTP/2 with prior knowledge in the clear, forwarded as HTTP/1.1.
+
+use crate::harness::{H2, Origin, Proxy, Script, concurrently};
+
+#[tokio::test]
+async fn a_get_and_a_post_arrive_as_http_1_1() {
+    let origin = Origin::start();
+    let proxy = Proxy::start(&origin, "").await;
+    let client = H2::open(proxy.address).await;
+    let got = client.get("/a?b=1", &[("x-tag", "one")]).await;
+    assert_eq!((got.status(), &got.json()["target"]), (200, &"/a?b=1".into()));
+    let posted = client.send("POST", "/up", &[], "hello").await;
+    assert_eq!(posted.json()["body"], "hello");
+
+    let seen = origin.only("/a");
+    assert!(seen.head.start.ends_with("HTTP/1.1"), "{seen:?}");
+    assert_eq!(seen.field("host"), Some("scan.example"));
+    assert_eq!(seen.field("x-tag"), Some("one"));
+    assert_eq!(seen.field("via"), Some("2 forebay"));
+    assert_eq!(origin.only("/up").body_start, b"hello");
+}
+
+#[tokio::test]
+async fn cookie_lines_are_joined() {
+    let origin = Origin::start();
+    let proxy = Proxy::start(&origin, "").await;
+    let client = H2::open(proxy.address).await;
+    client.get("/", &[("cookie", "a=1"), ("cookie", "b=2")]).await;
+    assert_eq!(origin.only("/").field("cookie"), Some("a=1; b=2"));
+}
+
+#[tokio::test]
+async fn fields_of_an_http_1_1_connection_do_not_reach_http_2() {
+    let origin = Origin::start();
+    let answer = Script::chunked().body("x").field("Connection", "X-Hop").field("X-Hop", "1");
+    origin.on("/", answer.field("Keep-Alive", "timeout=5"));
+    let proxy = Proxy::start(&origin, "").await;
+    let response = H2::open(proxy.address).await.get("/", &[]).await;
+    assert_eq!(response.text(), "x");
+    for name in ["connection", "keep-alive", "transfer-encoding", "x-hop"] {
+        assert_eq!(response.field(name), None, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn trailers_cross_from_http_1_1() {
+    let origin = Origin::start();
+    origin.on("/", Script::chunked().field("Trailer", "X-Sum").body("data").trailer("X-Sum", "42"));
+    let proxy = Proxy::start(&origin, "").await;
+    let response = H2::open(proxy.address).await.get("/", &[("te", "trailers")]).await;
+    assert_eq!(response.text(), "data");
+    assert_eq!(response.trailers, [("x-sum".to_owned(), "42".to_owned())]);
+}
+
+#[tokio::test]
+async fn many_streams_share_a_connection() {
+    let origin = Origin::start();
+    let proxy = Proxy::start(&origin, "").await;
+    let client = H2::open(proxy.address).await;
+    let responses = concurrently(200, move |number| {
+        let client = client.clone();
+        async move { client.get(&format!("/{number}"), &[]).await }
+    })
+    .await;
+    for (number, response) in responses.iter().enumerate() {
+        assert_eq!(response.json()["target"], format!("/{number}"));
+    }
+    assert_eq!(proxy.metric("forebay_connections", &[]).await, 1.0);
+}
+
+#[tokio::test]
+async fn the_bounds_of_http_1_1_hold_here_too() {
+    let origin = Origin::start();
+    let config = "
+        listener.max_body_bytes = '1KiB'
+        rate_limits.one = { key = 'client_ip', rates = ['1/hour'] }
+        [[routes]]
+        name = 'limited'
+        match = '/limited'
+        rate_limits = ['one']
+        [[routes]]
+        name = 'rest'
+        match = '/{*rest}'";
+    let proxy = Proxy::start(&origin, config).await;
+    let client = H2::open(proxy.address).await;
+    assert_eq!(client.send("POST", "/up", &[], vec![b'x'; 1025]).await.status(), 413);
+    assert_eq!(client.get("/limited", &[]).await.status(), 200);
+    client.get("/%6Cimited", &[]).await.assert_problem(429);
+    assert_eq!(origin.count("/limited"), 1);
+}
+
+#[tokio::test]
+async fn a_truncated_answer_resets_the_stream() {
+    let origin = Origin::start();
+    origin.on("/cut", Script::ok("half").cut());
+    let proxy = Proxy::start(&origin, "").await;
+    let client = H2::open(proxy.address).await;
+    assert!(client.get("/cut", &[]).await.cut_short.is_some());
+    assert_eq!(client.get("/after", &[]).await.status(), 200);
+}

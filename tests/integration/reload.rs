@@ -1,0 +1,148 @@
+//! Another configuration without a pause: validated first, taken whole, and nothing forgotten.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use crate::harness::{Connection, Gate, Origin, Proxy, Script, concurrently, request, wait_until};
+
+fn limited(rate: &str) -> String {
+    format!(
+        "rate_limits.start = {{ key = 'client_ip', rates = ['{rate}'] }}
+        [[routes]]
+        name = 'all'
+        match = '/{{*rest}}'
+        rate_limits = ['start']
+        cache = {{ mode = 'force', ttl = '1h' }}"
+    )
+}
+
+/// A route that answers 404 to everything but `/new`.
+const ONLY_NEW: &str = "routes = [{ name = 'new', match = '/new' }]";
+
+async fn reload(proxy: &Proxy) -> crate::harness::Response {
+    proxy.admin_post("/api/reload", "").await
+}
+
+#[tokio::test]
+async fn hup_takes_the_new_file() {
+    let origin = Origin::start();
+    let proxy = Proxy::start(&origin, "").await;
+    assert_eq!(proxy.get("/old").await.status(), 200);
+    proxy.rewrite(ONLY_NEW);
+    proxy.signal("HUP");
+    wait_until("the new routes hold", || async { proxy.get("/old").await.status() == 404 }).await;
+    assert_eq!(proxy.get("/new").await.status(), 200);
+    assert_eq!(proxy.metric("forebay_config_reloads_total", &["result=\"success\""]).await, 1.0);
+    assert_eq!(proxy.metric("forebay_config_last_reload_successful", &[]).await, 1.0);
+}
+
+#[tokio::test]
+async fn the_admin_endpoint_takes_the_new_file_and_says_so() {
+    let origin = Origin::start();
+    let proxy = Proxy::start(&origin, "").await;
+    proxy.rewrite(ONLY_NEW);
+    assert_eq!(reload(&proxy).await.status(), 200);
+    assert_eq!((proxy.get("/old").await.status(), proxy.get("/new").await.status()), (404, 200));
+}
+
+#[tokio::test]
+async fn a_watched_file_needs_no_word() {
+    let origin = Origin::start();
+    let proxy = Proxy::start(&origin, "watch = true").await;
+    assert_eq!(proxy.get("/old").await.status(), 200);
+    proxy.rewrite(&format!("watch = true\n{ONLY_NEW}"));
+    wait_until("the new routes hold", || async { proxy.get("/old").await.status() == 404 }).await;
+}
+
+#[tokio::test]
+async fn a_bad_file_changes_nothing_and_is_told_with_its_place() {
+    let origin = Origin::start();
+    let proxy = Proxy::start(&origin, &limited("2/hour")).await;
+    assert_eq!(proxy.get("/a").await.status(), 200);
+    for bad in ["[listener]\nadress = '127.0.0.1:0'\n", "not toml at all [", "[upstreams.x]\n"] {
+        proxy.rewrite_raw(bad);
+        let answer = reload(&proxy).await;
+        assert!((400..500).contains(&answer.status()), "{bad:?} is answered by {answer:?}");
+        assert!(answer.text().contains("forebay.toml"), "{}", answer.text());
+    }
+    std::fs::remove_file(&proxy.config).unwrap();
+    assert!((400..600).contains(&reload(&proxy).await.status()));
+    proxy.signal("HUP");
+    wait_until("all are counted", || async {
+        proxy.metric("forebay_config_reloads_total", &["result=\"failure\""]).await >= 5.0
+    })
+    .await;
+    assert_eq!(proxy.metric("forebay_config_last_reload_successful", &[]).await, 0.0);
+    assert!(proxy.get("/a").await.cache_says("hit"));
+    assert_eq!(proxy.get("/b").await.status(), 429);
+}
+
+#[tokio::test]
+async fn limits_and_stored_responses_survive() {
+    let origin = Origin::start();
+    let proxy = Proxy::start(&origin, &limited("3/hour")).await;
+    assert_eq!(proxy.get("/a").await.status(), 200);
+    proxy.rewrite(&format!("{}\nserver_timing = true", limited("3/hour")));
+    assert_eq!(reload(&proxy).await.status(), 200);
+    assert!(proxy.get("/a").await.cache_says("hit"));
+    assert_eq!(proxy.get("/b").await.status(), 200);
+    assert_eq!(proxy.get("/c").await.status(), 429, "the three of this hour are used up");
+    assert_eq!(origin.count("*"), 2);
+}
+
+#[tokio::test]
+async fn permits_and_connections_survive() {
+    let origin = Origin::start();
+    let gate = Gate::closed();
+    origin.on("/slow", Script::ok("done").when(&gate));
+    let pool = |max: u32| {
+        format!(
+            "in_flight.scans = {{ max = {max} }}
+            routes = [{{ name = 'all', match = '/{{*rest}}', in_flight = 'scans', collapse = 'off' }}]"
+        )
+    };
+    let proxy = Proxy::start(&origin, &pool(1)).await;
+    let mut kept = Connection::open(proxy.address).await;
+    assert_eq!(kept.ask(&request("GET /1")).await.status(), 200);
+    let running = proxy.begin(&request("GET /slow"));
+    wait_until("it runs", || async { origin.active("/slow") == 1 }).await;
+    assert_eq!(reload(&proxy).await.status(), 200);
+    assert_eq!(kept.ask(&request("GET /2")).await.status(), 429, "its permit is still held");
+    proxy.rewrite(&pool(2));
+    assert_eq!(reload(&proxy).await.status(), 200);
+    assert_eq!(kept.ask(&request("GET /3")).await.status(), 200, "the larger pool has room");
+    gate.open();
+    assert_eq!(running.await.unwrap().text(), "done");
+    proxy.wait_for_metric("forebay_in_flight", &["pool=\"scans\""], 0.0).await;
+}
+
+#[tokio::test]
+async fn under_load_no_request_fails() {
+    let origin = Origin::start();
+    let proxy = Proxy::start(&origin, &limited("1000000/hour")).await;
+    let (address, stop, asked) =
+        (proxy.address, Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let load = tokio::spawn({
+        let (stop, asked) = (Arc::clone(&stop), Arc::clone(&asked));
+        concurrently(10, move |client| {
+            let (stop, asked) = (Arc::clone(&stop), Arc::clone(&asked));
+            async move {
+                let mut connection = Connection::open(address).await;
+                while !stop.load(Ordering::Relaxed) {
+                    let number = asked.fetch_add(1, Ordering::Relaxed);
+                    let line = format!("GET /{client}/{}", number % 50);
+                    assert_eq!(connection.ask(&request(&line)).await.status(), 200);
+                    tokio::task::yield_now().await;
+                }
+            }
+        })
+    });
+    for round in 0..10 {
+        let before = asked.load(Ordering::Relaxed);
+        proxy.rewrite(&limited(&format!("{}/hour", 1_000_000 + round)));
+        assert_eq!(reload(&proxy).await.status(), 200);
+        wait_until("requests go on", || async { asked.load(Ordering::Relaxed) > before + 20 }).await;
+    }
+    stop.store(true, Ordering::Relaxed);
+    assert_eq!(load.await.unwrap().len(), 10);
+}

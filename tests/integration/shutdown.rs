@@ -1,0 +1,106 @@
+//! Ending well: nobody new, everybody to their end, and out.
+
+use crate::harness::client::Connection;
+use crate::harness::websocket::handshake;
+use crate::harness::{Gate, Origin, Proxy, Script, concurrently, request, seconds, wait_until};
+
+#[tokio::test]
+async fn of_two_hundred_in_flight_none_fails() {
+    let origin = Origin::start();
+    let gate = Gate::closed();
+    origin.on("*", Script::chunked().when(&gate).body("whole ").pause(seconds(0.2)).body("answer"));
+    let config = "listener.drain_timeout = '60s'\nupstreams.origin.max_connections = 0";
+    let mut proxy = Proxy::start(&origin, config).await;
+    let address = proxy.address;
+    let all = tokio::spawn(concurrently(200, move |number| async move {
+        let method = if number % 4 == 0 { "POST" } else { "GET" };
+        request(&format!("{method} /{number}")).send(address).await
+    }));
+    wait_until("all are at the origin", || async { origin.active("*") == 200 }).await;
+    proxy.signal("TERM");
+    wait_until("readiness is off", || async { proxy.admin_get("/readyz").await.status() == 503 }).await;
+    assert!(proxy.admin_get("/readyz").await.text().contains("draining"));
+    assert_eq!(proxy.admin_get("/healthz").await.status(), 200);
+    wait_until("nobody new is accepted", || async { request("GET /late").try_send(address).await.is_err() })
+        .await;
+    gate.open();
+    for response in all.await.unwrap() {
+        assert_eq!((response.status(), response.text()), (200, "whole answer"));
+    }
+    assert_eq!(proxy.ended().await.code(), Some(0));
+    assert_eq!(origin.count("/late"), 0);
+}
+
+#[tokio::test]
+async fn an_idle_connection_closes_and_a_late_request_on_an_open_one_is_served() {
+    let origin = Origin::start();
+    let gate = Gate::closed();
+    origin.on("/slow", Script::ok("slow").when(&gate));
+    let mut proxy = Proxy::start(&origin, "listener.drain_timeout = '60s'").await;
+    let mut idle = Connection::open(proxy.address).await;
+    assert_eq!(idle.ask(&request("GET /")).await.status(), 200);
+    let mut busy = Connection::open(proxy.address).await;
+    busy.send(request("GET /slow").bytes()).await;
+    wait_until("it runs", || async { origin.active("/slow") == 1 }).await;
+    proxy.signal("TERM");
+    idle.assert_closes().await;
+    gate.open();
+    let response = busy.response("GET").await;
+    assert_eq!((response.text(), response.field("connection")), ("slow", Some("close")));
+    busy.assert_closes().await;
+    assert_eq!(proxy.ended().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn what_is_cut_at_the_deadline_makes_the_exit_status_1() {
+    let origin = Origin::start();
+    origin.on("/stuck", Script::ok("").after(seconds(60.0)));
+    let mut proxy = Proxy::start(&origin, "listener.drain_timeout = '500ms'").await;
+    let mut stuck = Connection::open(proxy.address).await;
+    stuck.send(request("GET /stuck").bytes()).await;
+    wait_until("it runs", || async { origin.active("/stuck") == 1 }).await;
+    proxy.signal("TERM");
+    assert_eq!(proxy.ended().await.code(), Some(1));
+}
+
+#[tokio::test]
+async fn an_interrupt_ends_it_as_well() {
+    let origin = Origin::start();
+    let mut proxy = Proxy::start(&origin, "").await;
+    proxy.signal("INT");
+    assert_eq!(proxy.ended().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn open_tunnels_do_not_hold_the_end_up_beyond_the_deadline() {
+    let origin = Origin::start();
+    origin.on("/ws", Script::upgrade());
+    let mut proxy = Proxy::start(&origin, "listener.drain_timeout = '500ms'").await;
+    let mut socket = Connection::open(proxy.address).await;
+    socket.send(handshake("/ws").bytes()).await;
+    assert_eq!(socket.head("GET").await.status(), 101);
+    proxy.signal("TERM");
+    assert!(proxy.ended().await.code().is_some());
+    wait_until("the origin's side is closed", || async { origin.active("*") == 0 }).await;
+}
+
+#[tokio::test]
+async fn whoever_waits_in_a_queue_is_served_to_the_end_too() {
+    let origin = Origin::start();
+    let gate = Gate::closed();
+    origin.on("*", Script::ok("done").when(&gate));
+    let config = "
+        listener.drain_timeout = '60s'
+        in_flight.scans = { max = 1, queue = { size = 5, timeout = '60s' } }
+        routes = [{ name = 'all', match = '/{*rest}', in_flight = 'scans' }]";
+    let mut proxy = Proxy::start(&origin, config).await;
+    let all: Vec<_> = (0..3).map(|number| proxy.begin(&request(&format!("POST /{number}")))).collect();
+    proxy.wait_for_metric("forebay_queue_depth", &["pool=\"scans\""], 2.0).await;
+    proxy.signal("TERM");
+    wait_until("readiness is off", || async { proxy.admin_get("/readyz").await.status() == 503 }).await;
+    gate.open();
+    for one in all {
+        assert_eq!(one.await.unwrap().text(), "done");
+    }
+    assert_eq!(proxy.ended().await.code(), Some(0));
+}

@@ -1,0 +1,71 @@
+//! One canonical path for routing, limits and keys: no spelling of a path walks round a limit.
+
+use crate::harness::{Origin, Proxy, request};
+
+#[tokio::test]
+async fn paths_that_can_be_read_in_two_ways_are_refused() {
+    let origin = Origin::start();
+    let proxy = Proxy::start(&origin, "").await;
+    for path in [
+        "/api/%00",
+        "/api/a%00b",
+        "/api\\scan",
+        "/api%5Cscan",
+        "/api%2Fscan",
+        "/api%2fscan",
+        "/api/%2e%2e/admin",
+        "/api/%2E./admin",
+        "/api/../admin",
+        "/%zz",
+        "/api/%4",
+    ] {
+        let response = proxy.get(path).await;
+        assert_eq!(response.status(), 400, "{path}");
+    }
+    assert_eq!(origin.count("*"), 0);
+}
+
+#[tokio::test]
+async fn another_spelling_of_a_path_meets_the_same_limit() {
+    let origin = Origin::start();
+    let config = "
+        [rate_limits.start]
+        key = 'client_ip'
+        rates = ['1/hour']
+        [[routes]]
+        name = 'start'
+        match = 'POST /api/scan'
+        rate_limits = ['start']
+        [[routes]]
+        name = 'rest'
+        match = '/{*rest}'";
+    let proxy = Proxy::start(&origin, config).await;
+    assert_eq!(proxy.send(&request("POST /api/scan")).await.status(), 200);
+    for spelling in ["/api/%73can", "/%61pi/scan", "/api/sca%6E", "/api/sca%6e?x=1"] {
+        assert_eq!(proxy.send(&request(&format!("POST {spelling}"))).await.status(), 429, "{spelling}");
+    }
+    let absolute = request("POST http://scan.example/api/%73can");
+    assert_eq!(proxy.send(&absolute).await.status(), 429);
+    assert_eq!(origin.only("*").target, "/api/scan");
+}
+
+#[tokio::test]
+async fn the_canonical_path_is_what_the_origin_gets() {
+    let origin = Origin::start();
+    let proxy = Proxy::start(&origin, "").await;
+    proxy.get("/api/%73can/%7Eme").await;
+    assert_eq!(origin.only("*").target, "/api/scan/~me");
+}
+
+#[tokio::test]
+async fn hosts_of_routes_compare_without_case_and_default_port() {
+    let origin = Origin::start();
+    let proxy = Proxy::start(&origin, "routes = [{ name = 'one', match = 'scan.example/{*rest}' }]").await;
+    for host in ["scan.example", "SCAN.Example", "scan.example:80"] {
+        assert_eq!(proxy.send(&request("GET /x").field("Host", host)).await.status(), 200, "{host}");
+    }
+    for host in ["other.example", "scan.example:81"] {
+        let response = proxy.send(&request("GET /x").field("Host", host)).await;
+        assert!(response.status() == 404 || host.ends_with("81"), "{host}: {}", response.status());
+    }
+}
