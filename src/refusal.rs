@@ -179,7 +179,7 @@ impl Refusal {
     }
 
     /// One sentence for a person.
-    fn detail(&self) -> String {
+    pub(crate) fn detail(&self) -> String {
         match self {
             Self::BadTarget(reason) => format!("{reason}."),
             Self::BadFraming(reason) => format!("{reason}."),
