@@ -20,12 +20,15 @@ mod mishap;
 mod request_id;
 mod tunnel;
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use http::request::Parts;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode, header};
+use http_body::Body as _;
 use hyper::body::Incoming;
+use tokio::time::Instant;
 
 pub use self::body::Body;
 use self::exchange::Exchange;
@@ -33,7 +36,7 @@ use self::intake::Asked;
 use crate::cache::{CACHE_STATUS, CacheStatus, Forward, Forwarded, Lookup, Selected, StaleUse};
 use crate::metrics::CacheResult;
 use crate::policy::{Policy, State};
-use crate::refusal::Refusal;
+use crate::refusal::{ALLOWED_METHODS, Refusal};
 use crate::server::{Bounds, Handler, Peer};
 
 /// The proxy: what survives reloads, and the policy in force.
@@ -49,9 +52,25 @@ impl Handler for Proxy {
     type Body = Body;
 
     async fn handle(&self, request: Request<Incoming>, peer: &Arc<Peer>) -> Response<Body> {
-        let mut exchange = Exchange::begin(&self.state, &request, peer);
-        let answer =
-            mishap::caught(self.answer(request, peer, &mut exchange), &self.state.listener.panics).await;
+        let panics = &self.state.listener.panics;
+        let mut exchange = Box::new(Exchange::begin(&self.state, &request, peer));
+        let (parts, body) = request.into_parts();
+        let mut body = Some(body);
+        let answer = match mishap::caught(|| self.at_once(parts, &body, peer, &mut exchange), panics) {
+            Ok(Step::Answered(response)) => Ok(response),
+            // In a box of its own: a hit must not carry the memory that a slower way needs.
+            Ok(Step::Onward(asked, missed)) => {
+                let answer = Box::pin(self.in_time(asked, missed, &mut body, peer, &mut exchange));
+                mishap::caught_in_time(answer, panics).await
+            }
+            Err(refusal) => Err(refusal),
+        };
+        let is_badly_framed = answer.as_ref().err().map(Refusal::is_about_framing);
+        if let (Some(is_badly_framed), Some(body)) =
+            (is_badly_framed, body.take_if(|body| !body.is_end_stream()))
+        {
+            Box::pin(intake::settle(body, is_badly_framed, peer)).await;
+        }
         match answer {
             Ok(response) => exchange.answered(response),
             Err(refusal) => exchange.refused(&refusal),
@@ -63,6 +82,14 @@ impl Handler for Proxy {
     }
 }
 
+/// What the stages that never wait have come to.
+#[expect(clippy::large_enum_variant, reason = "made once and taken apart at once; a hit must not allocate")]
+enum Step {
+    Answered(Response<Body>),
+    /// On to the upstream; what was missed in the store, unless the request is neither stored nor shared.
+    Onward(Box<Asked>, Option<Missed>),
+}
+
 /// A request that no stored response answers, and why.
 #[derive(Debug)]
 struct Missed {
@@ -72,52 +99,29 @@ struct Missed {
 }
 
 impl Proxy {
-    async fn answer(
+    /// The stages that never wait: receive, route, identify, rate limits, cache lookup.
+    fn at_once(
         &self,
-        request: Request<Incoming>,
+        parts: Parts,
+        body: &Option<Incoming>,
         peer: &Peer,
         exchange: &mut Exchange,
-    ) -> Result<Response<Body>, Refusal> {
-        let policy = self.policy.load_full();
-        let (asked, body) = intake::receive(request, peer, &policy, &self.state, exchange).await?;
-        let mut body = Some(body);
-        let limit = asked.route.timeout;
-        let answer = self.pass(asked, &mut body, peer, exchange);
-        let answer = match limit {
-            None => answer.await,
-            Some(limit) => tokio::time::timeout(limit, answer).await.unwrap_or(Err(Refusal::ExchangeTimeout)),
-        };
-        match (answer, body) {
-            (Err(refusal), Some(body)) => {
-                intake::settle(body, &refusal, peer).await;
-                Err(refusal)
-            }
-            (answer, _) => answer,
-        }
-    }
-
-    /// The stages, in their order. The body is taken by the stage that sends it.
-    async fn pass(
-        &self,
-        asked: Asked,
-        body: &mut Option<Incoming>,
-        peer: &Peer,
-        exchange: &mut Exchange,
-    ) -> Result<Response<Body>, Refusal> {
+    ) -> Result<Step, Refusal> {
+        let asked = intake::receive(parts, body.as_ref(), peer, &self.policy.load(), &self.state, exchange)?;
+        let Some(asked) = asked else { return Ok(Step::Answered(about_the_server())) };
         exchange.charge(&asked, &asked.route.rate_limits)?;
         if !asked.may_share() {
-            let reason = if asked.parts.method.is_safe() { Forward::Bypass } else { Forward::Method };
-            return self.forward(asked, body, reason, peer, exchange).await;
+            return Ok(Step::Onward(asked, None));
         }
-        let missed = match self.look_up(&asked) {
+        let missed = match self.look_up(&asked, exchange.began) {
             Lookup::Fresh(selected) => {
                 exchange.count_cache(CacheResult::Hit);
-                return Ok(answer_from(&selected, asked.parts, None));
+                return Ok(Step::Answered(answer_from(&selected, asked.parts, None)));
             }
             Lookup::Stale(selected, usable) if usable.while_revalidate => {
                 self.refresh(&asked, &selected, usable, peer, exchange);
                 exchange.count_cache(CacheResult::Stale);
-                return Ok(answer_from(&selected, asked.parts, None));
+                return Ok(Step::Answered(answer_from(&selected, asked.parts, None)));
             }
             Lookup::Stale(selected, usable) => {
                 Missed { reason: usable.reason, stale: Some((selected, usable)) }
@@ -125,12 +129,41 @@ impl Proxy {
             Lookup::Forward(reason) => Missed { reason, stale: None },
             Lookup::OnlyIfCached => return Err(Refusal::OnlyIfCached),
         };
-        self.fly(asked, missed, peer, exchange).await
+        Ok(Step::Onward(asked, Some(missed)))
     }
 
-    fn look_up(&self, asked: &Asked) -> Lookup {
+    /// The stages that wait: collapse, upstream-charged limits, permit or queue, upstream. The body is taken by the one
+    /// that sends it.
+    async fn in_time(
+        &self,
+        asked: Box<Asked>,
+        missed: Option<Missed>,
+        body: &mut Option<Incoming>,
+        peer: &Peer,
+        exchange: &mut Exchange,
+    ) -> Result<Response<Body>, Refusal> {
+        let (limit, exchange_began) = (asked.route.timeout, exchange.began);
+        let answer = async {
+            match missed {
+                Some(missed) => Box::pin(self.fly(asked, missed, peer, exchange)).await,
+                None => {
+                    let reason = if asked.parts.method.is_safe() { Forward::Bypass } else { Forward::Method };
+                    self.forward(asked, body, reason, peer, exchange).await
+                }
+            }
+        };
+        let mut answer = pin!(answer);
+        let Some(limit) = limit else { return answer.await };
+        let deadline = exchange_began + limit;
+        let answer = tokio::time::timeout_at(deadline, answer.as_mut()).await;
+        answer
+            .unwrap_or(Err(Refusal::ExchangeTimeout))
+            .map(|response| response.map(|body| body.until(deadline)))
+    }
+
+    fn look_up(&self, asked: &Asked, now: Instant) -> Lookup {
         let (cache, key) = (&asked.route.cache, asked.storage_key());
-        self.state.cache.lookup(cache, key, &asked.parts, asked.is_credentialed(), self.state.clock.now())
+        self.state.cache.lookup(cache, key, &asked.parts, asked.is_credentialed(), now)
     }
 }
 
@@ -143,6 +176,14 @@ fn answer_from(selected: &Selected, mut parts: Parts, forwarded: Option<Forwarde
     let mut response = Response::new(body.map_or_else(Body::empty, Body::stored));
     *response.status_mut() = status;
     *response.headers_mut() = headers;
+    response
+}
+
+/// The answer to `OPTIONS *`, which asks about forebay itself (RFC 9110 section 9.3.7).
+fn about_the_server() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().insert(header::ALLOW, ALLOWED_METHODS);
     response
 }
 

@@ -19,6 +19,9 @@ use crate::upstream;
 
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
+/// `Allow`: what forebay forwards; a route may take fewer.
+pub const ALLOWED_METHODS: HeaderValue =
+    HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
 /// What a client is told to wait for where nothing better is known.
 const A_MOMENT: Duration = Duration::from_secs(1);
 
@@ -90,6 +93,11 @@ impl Refusal {
     /// Whether the fault is the upstream's or the way's to it, so that a stale response may serve instead.
     pub fn is_upstream_failure(&self) -> bool {
         matches!(self, Self::Upstream(_) | Self::UnaskedUpgrade | Self::ExchangeTimeout)
+    }
+
+    /// Whether the message itself is broken, so that nothing more can be read from its connection.
+    pub fn is_about_framing(&self) -> bool {
+        matches!(self, Self::BadFraming(_) | Self::UnknownCoding)
     }
 
     /// The name of the rule that refused.
@@ -234,13 +242,15 @@ impl Refusal {
                 headers.insert(RATELIMIT, limited.field());
             }
             Self::MethodNotAllowed => {
-                headers.insert(
-                    header::ALLOW,
-                    HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
-                );
+                headers.insert(header::ALLOW, ALLOWED_METHODS);
             }
-            // What follows on the connection cannot be told from the broken message (RFC 9112 section 6.3).
-            Self::BadFraming(_) | Self::UnknownCoding | Self::HeadTooLarge | Self::Upload(_) => {
+            // What follows on the connection cannot be told from the broken message (RFC 9112 section 6.3); who sends two
+            // hosts, or a path in disguise, is not trusted with another try on it either.
+            Self::BadTarget(_)
+            | Self::BadFraming(_)
+            | Self::UnknownCoding
+            | Self::HeadTooLarge
+            | Self::Upload(_) => {
                 headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             _ => {}

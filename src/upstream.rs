@@ -11,6 +11,7 @@ mod connection;
 mod forward;
 mod pool;
 mod retry;
+mod sending;
 mod server;
 
 use std::sync::Arc;
@@ -18,10 +19,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response};
 use thiserror::Error;
 use tokio::sync::Notify;
-use tokio::time::Instant;
 
 pub use body::ResponseBody;
 pub use connect::{Connector, Io, tcp_connector};
@@ -32,6 +32,7 @@ pub use server::Server;
 use self::balance::Balancer;
 use self::pool::Pool;
 use self::retry::RetryBudget;
+use self::sending::Sending;
 use crate::clock::Clock;
 use crate::http::body::RequestBody;
 use crate::metrics::{Counter, Histogram, StatusCounts};
@@ -244,44 +245,41 @@ impl Cluster {
     /// See [`enum@Error`]; the request's body, where it had one, is gone then.
     pub async fn send(
         &self,
-        mut request: Request<RequestBody>,
+        request: Request<RequestBody>,
         commitment: Option<&Commitment>,
     ) -> Result<Response<ResponseBody>, Error> {
         let live = self.live.load_full();
         let began = self.clock.now();
         live.budget.deposit();
-        let mut spare = retry::spare(&request);
+        let mut sending = Sending::new(request, commitment, began);
         let mut retries_left = live.spec.retries;
         loop {
             let chosen = live.balancer.choose(&live.pools);
             if live.spec.host == HostHeader::Upstream {
-                chosen.server().name_host(&mut request);
+                sending.name_host(chosen.server());
             }
-            match chosen.exchange(request, commitment).await {
+            match chosen.exchange(&mut sending).await {
                 Ok(response) => {
-                    self.observe(response.status(), began);
+                    self.figures.statuses.inc(response.status());
+                    self.figures.first_byte.observe(sending.now.saturating_duration_since(began));
                     return Ok(response);
                 }
-                Err(failed) => {
+                Err(error) => {
                     self.figures.errors.inc();
-                    request = match failed
-                        .unsent
-                        .map(|unsent| *unsent)
-                        .or_else(|| spare.take().filter(|_| failed.is_stale))
-                    {
-                        Some(again) if retries_left > 0 && live.budget.withdraw(began) => again,
-                        _ => return Err(failed.error),
-                    };
+                    // A server that has just refused is not asked again at once; another one may be.
+                    let is_hopeless = sending.is_unsent && live.pools.len() == 1;
+                    let may_retry = sending.can_be_sent_again()
+                        && !is_hopeless
+                        && error != Error::AcquireTimeout
+                        && retries_left > 0;
+                    if !may_retry || !live.budget.withdraw(self.clock.now()) {
+                        return Err(error);
+                    }
                     retries_left -= 1;
                     self.figures.retries.inc();
                 }
             }
         }
-    }
-
-    fn observe(&self, status: StatusCode, began: Instant) {
-        self.figures.statuses.inc(status);
-        self.figures.first_byte.observe(self.clock.now().saturating_duration_since(began));
     }
 
     /// The figures of this upstream.

@@ -15,35 +15,78 @@ const HOP_BY_HOP: [HeaderName; 6] = [
     header::UPGRADE,
 ];
 
+/// Which of the fields that concern a proxy a head has: found in one walk, so that those it lacks cost no look-up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Present(u16);
+
+impl Present {
+    const TE: u16 = 1;
+    const UPGRADE: u16 = 1 << 1;
+    const CONNECTION: u16 = 1 << 2;
+    const HOP_BY_HOP: u16 = (1 << 6) - 1;
+    const EXPECT: u16 = 1 << 6;
+    const CLAIM: u16 = 1 << 7;
+
+    /// Walks over a head.
+    pub fn of(headers: &HeaderMap) -> Self {
+        Self(headers.keys().fold(0, |present, name| present | bit(name)))
+    }
+
+    /// Whether `TE` is there.
+    pub fn has_te(self) -> bool {
+        self.0 & Self::TE != 0
+    }
+
+    /// Whether `Upgrade` is there.
+    pub fn has_upgrade(self) -> bool {
+        self.0 & Self::UPGRADE != 0
+    }
+
+    /// Whether `Expect` is there.
+    pub fn has_expect(self) -> bool {
+        self.0 & Self::EXPECT != 0
+    }
+
+    /// Whether there is anything about where the request comes from: see [`is_claim`].
+    pub fn has_claim(self) -> bool {
+        self.0 & Self::CLAIM != 0
+    }
+}
+
+/// Whether a field says where a request comes from: `Forwarded`, `X-Real-IP`, `X-Forwarded-*`.
+pub fn is_claim(name: &HeaderName) -> bool {
+    *name == header::FORWARDED || name.as_str() == "x-real-ip" || name.as_str().starts_with("x-forwarded-")
+}
+
 /// Removes the hop-by-hop fields, and those that `Connection` names, from a head that came in.
 pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    let mut present = 0_u8;
-    for name in headers.keys() {
-        present |= bit(name);
-    }
-    if present == 0 {
-        return;
-    }
-    if present & bit(&header::CONNECTION) != 0 {
+    remove_hop_by_hop_of(headers, Present::of(headers));
+}
+
+/// The same, where it is known what is there.
+pub fn remove_hop_by_hop_of(headers: &mut HeaderMap, Present(present): Present) {
+    if present & Present::CONNECTION != 0 {
         remove_named_by_connection(headers);
     }
-    for name in &HOP_BY_HOP {
+    for name in HOP_BY_HOP.iter().filter(|_| present & Present::HOP_BY_HOP != 0) {
         if present & bit(name) != 0 {
             headers.remove(name);
         }
     }
 }
 
-/// A bit for each hop-by-hop field, none for all others.
-fn bit(name: &HeaderName) -> u8 {
+/// A bit for each field of [`Present`], none for all others.
+fn bit(name: &HeaderName) -> u16 {
     // The length first: it rules out nearly every field of a usual message for the price of one comparison.
     match name.as_str().len() {
-        2 if *name == header::TE => 1,
-        7 if *name == header::UPGRADE => 2,
-        10 if *name == header::CONNECTION => 4,
-        10 if name.as_str() == "keep-alive" => 8,
-        16 if name.as_str() == "proxy-connection" => 16,
-        17 if *name == header::TRANSFER_ENCODING => 32,
+        2 if *name == header::TE => Present::TE,
+        6 if *name == header::EXPECT => Present::EXPECT,
+        7 if *name == header::UPGRADE => Present::UPGRADE,
+        9 | 13.. if is_claim(name) => Present::CLAIM,
+        10 if *name == header::CONNECTION => Present::CONNECTION,
+        10 if name.as_str() == "keep-alive" => 1 << 3,
+        16 if name.as_str() == "proxy-connection" => 1 << 4,
+        17 if *name == header::TRANSFER_ENCODING => 1 << 5,
         _ => 0,
     }
 }
@@ -106,6 +149,27 @@ pub fn has_token(headers: &HeaderMap, name: &HeaderName, member: &str) -> bool {
         .any(|value| tokens(value).any(|token| token.eq_ignore_ascii_case(member.as_bytes())))
 }
 
+/// How `Transfer-Encoding` frames a body (RFC 9112 section 6.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TransferCoding {
+    /// Not at all.
+    Absent,
+    /// By exactly one `chunked`, which is undone at this hop.
+    Chunked,
+    /// In a way that is not undone, or that peers may read differently.
+    Other,
+}
+
+/// The transfer coding of a message.
+pub fn transfer_coding(headers: &HeaderMap) -> TransferCoding {
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => TransferCoding::Absent,
+        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => TransferCoding::Chunked,
+        _ => TransferCoding::Other,
+    }
+}
+
 /// The declared length of a body; `None` where there is none or it is not a plain number.
 pub fn content_length(headers: &HeaderMap) -> Option<u64> {
     let text = headers.get(header::CONTENT_LENGTH)?.to_str().ok()?;
@@ -158,6 +222,20 @@ mod tests {
         );
         remove_hop_by_hop(&mut headers);
         assert_eq!(headers, map(&kept));
+    }
+
+    #[test]
+    fn one_chunked_is_the_only_transfer_coding() {
+        let coding = |lines: &[&str]| {
+            transfer_coding(&map(&lines.iter().map(|line| ("transfer-encoding", *line)).collect::<Vec<_>>()))
+        };
+        assert_eq!(coding(&[]), TransferCoding::Absent);
+        assert_eq!(coding(&["Chunked"]), TransferCoding::Chunked);
+        for other in
+            [&["gzip, chunked"][..], &["chunked, gzip"], &["chunked", "chunked"], &["identity"], &[""]]
+        {
+            assert_eq!(coding(other), TransferCoding::Other, "{other:?}");
+        }
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! One spelling for every target: the canonical host and path that routing, limits, the cache key and the upstream share.
 //!
-//! Promises: after [`canonicalize`] the URI is in origin form, its path has unreserved characters decoded, other escapes
+//! Promises: after [`canonicalize`] the URI is in origin form, or the `*` of an OPTIONS request; its path has unreserved characters decoded, other escapes
 //! in upper case, no dot segments and no empty segments; `Host` is present exactly once, in lower case, without the
 //! scheme's default port. What cannot be brought into that form is refused, so that no spelling walks round a rule.
 
 use std::borrow::Cow;
 
+use http::Method;
 use http::header::{self, HeaderValue};
 use http::request::Parts;
 use http::uri::{PathAndQuery, Uri};
@@ -26,6 +27,9 @@ pub enum BadTarget {
     /// A `%` that is not followed by two hexadecimal digits.
     #[error("the path has a broken percent-encoding")]
     BrokenEscape,
+    /// A target that is no path, and not the `*` of an OPTIONS request either.
+    #[error("the request's target is not a path")]
+    NoPath,
     /// `%00`, `%2F`, `%5C`, a backslash, or a dot segment in disguise: what backends read in different ways.
     #[error("the path has a character that servers read in different ways")]
     AmbiguousPath,
@@ -37,6 +41,9 @@ pub enum BadTarget {
 /// [`BadTarget`] where the target or the host has none; the head is then to be refused, not forwarded.
 pub fn canonicalize(parts: &mut Parts, default_port: u16) -> Result<(), BadTarget> {
     canonicalize_host(parts, default_port)?;
+    if parts.method == Method::OPTIONS && parts.uri.path() == "*" {
+        return Ok(());
+    }
     let path = canonical_path(parts.uri.path())?;
     if let Cow::Owned(path) = path {
         let target = match parts.uri.query() {
@@ -137,6 +144,9 @@ fn is_host_byte(byte: u8) -> bool {
 pub fn canonical_path(path: &str) -> Result<Cow<'_, str>, BadTarget> {
     if is_canonical(path.as_bytes()) {
         return Ok(Cow::Borrowed(path));
+    }
+    if !path.starts_with('/') {
+        return Err(BadTarget::NoPath);
     }
     let decoded = decode_unreserved(path.as_bytes())?;
     remove_dot_segments(&decoded).map(Cow::Owned)
@@ -320,6 +330,15 @@ mod tests {
     fn a_missing_or_second_host_is_refused() {
         assert_eq!(canonicalize(&mut head("/", &[]), 80), Err(BadTarget::MissingHost));
         assert_eq!(canonicalize(&mut head("/", &["a", "a"]), 80), Err(BadTarget::SeveralHosts));
+    }
+
+    #[test]
+    fn an_asterisk_is_for_options_alone() {
+        let mut parts = head("*", &["a"]);
+        assert_eq!(canonicalize(&mut parts, 80), Err(BadTarget::NoPath));
+        parts.method = Method::OPTIONS;
+        assert_eq!(canonicalize(&mut parts, 80), Ok(()));
+        assert_eq!(parts.uri, "*");
     }
 
     proptest! {

@@ -6,10 +6,12 @@ use std::task::{Context, Poll};
 use bytes::{Buf as _, Bytes};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use thiserror::Error;
+use tokio::time::Instant;
 
 use super::exchange::Exchange;
 use crate::admission::Permit;
 use crate::cache::StoredBody;
+use crate::clock::deadline::Deadline;
 use crate::collapse::Reader;
 use crate::policy::Sharing;
 use crate::upstream::ResponseBody;
@@ -18,7 +20,9 @@ use crate::upstream::ResponseBody;
 #[derive(Debug)]
 pub struct Body {
     source: Source,
-    exchange: Option<Exchange>,
+    /// When the whole exchange must be over.
+    deadline: Deadline,
+    exchange: Option<Box<Exchange>>,
     _permit: Option<Permit>,
 }
 
@@ -29,6 +33,7 @@ enum Source {
     Stored(StoredBody),
     Upstream(ResponseBody),
     Flight(Reader<Sharing>),
+    Broken,
 }
 
 /// The body broke off: the client must see that it is not complete.
@@ -38,7 +43,7 @@ pub struct BrokenOff;
 
 impl Body {
     fn from(source: Source) -> Self {
-        Self { source, exchange: None, _permit: None }
+        Self { source, deadline: Deadline::default(), exchange: None, _permit: None }
     }
 
     /// None.
@@ -66,9 +71,28 @@ impl Body {
         Self::from(Source::Flight(reader))
     }
 
+    /// Breaks off at this time, where the upstream still sends then; what is in memory already is not held up by it.
+    pub(super) fn until(mut self, deadline: Instant) -> Self {
+        if matches!(self.source, Source::Upstream(_) | Source::Flight(_)) {
+            self.deadline.set(Some(deadline));
+        }
+        self
+    }
+
     /// The request that it answers is over when it is gone.
-    pub(super) fn of(self, exchange: Exchange) -> Self {
+    pub(super) fn of(self, exchange: Box<Exchange>) -> Self {
         Self { exchange: Some(exchange), ..self }
+    }
+}
+
+impl Body {
+    /// Ends in an error, but only at the next poll: with the error the protocol machine drops all that it has not
+    /// written yet, and a client should see how far the response came.
+    fn break_off(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+        self.source = Source::Broken;
+        self.deadline.set(None);
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 
@@ -81,6 +105,9 @@ impl HttpBody for Body {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         let this = self.get_mut();
+        if this.deadline.poll_passed(cx).is_ready() {
+            return this.break_off(cx);
+        }
         let next = match &mut this.source {
             Source::Empty => Poll::Ready(None),
             Source::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
@@ -88,7 +115,11 @@ impl HttpBody for Body {
             Source::Stored(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
             Source::Upstream(body) => Pin::new(body).poll_frame(cx).map_err(|_| BrokenOff),
             Source::Flight(reader) => Pin::new(reader).poll_frame(cx).map_err(|_| BrokenOff),
+            Source::Broken => return Poll::Ready(Some(Err(BrokenOff))),
         };
+        if let Poll::Ready(Some(Err(_))) = &next {
+            return this.break_off(cx);
+        }
         if let Poll::Ready(Some(Ok(frame))) = &next
             && let (Some(data), Some(exchange)) = (frame.data_ref(), &mut this.exchange)
         {
@@ -104,6 +135,7 @@ impl HttpBody for Body {
             Source::Stored(body) => body.is_end_stream(),
             Source::Upstream(body) => body.is_end_stream(),
             Source::Flight(reader) => reader.is_end_stream(),
+            Source::Broken => false,
         }
     }
 
@@ -114,6 +146,7 @@ impl HttpBody for Body {
             Source::Stored(body) => body.size_hint(),
             Source::Upstream(body) => body.size_hint(),
             Source::Flight(reader) => reader.size_hint(),
+            Source::Broken => SizeHint::default(),
         }
     }
 }

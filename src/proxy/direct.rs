@@ -37,24 +37,23 @@ impl Proxy {
     /// Sends a request on, alone. The body is taken when the request is let through.
     pub(super) async fn forward(
         &self,
-        asked: Asked,
+        asked: Box<Asked>,
         body: &mut Option<Incoming>,
         reason: Forward,
         peer: &Peer,
         exchange: &mut Exchange,
     ) -> Result<Response<Body>, Refusal> {
         exchange.charge(&asked, &asked.route.upstream_rate_limits)?;
-        let began = self.state.clock.now();
         let permit = asked.admit().await?;
+        exchange.queued = permit.as_ref().map(Permit::waited);
         let admitted = self.state.clock.now();
-        exchange.queued = Some(admitted.saturating_duration_since(began));
         let route = Arc::clone(&asked.route);
         let writing = self.writing(&asked);
         let (mut request, upload) = self.outgoing(asked, body, peer, exchange);
         let upgrade = upstream::wants_upgrade(request.headers()).then(|| hyper::upgrade::on(&mut request));
         let obtained = if let Some(writing) = writing {
             let tasks = self.state.afterlife.tasks.clone();
-            write(Arc::clone(&route), request, upload.clone(), permit, writing, tasks).await
+            Box::pin(write(Arc::clone(&route), request, upload.clone(), permit, writing, tasks)).await
         } else {
             route.upstream.send(request, None).await.map(|response| Obtained { response, permit })
         };
@@ -77,7 +76,7 @@ impl Proxy {
     /// The request as it is sent, and how its upload fares.
     fn outgoing(
         &self,
-        asked: Asked,
+        asked: Box<Asked>,
         body: &mut Option<Incoming>,
         peer: &Peer,
         exchange: &Exchange,

@@ -124,7 +124,7 @@ impl Exchange {
     }
 
     /// The answer goes out.
-    pub(super) fn answered(mut self, mut response: Response<Body>) -> Response<Body> {
+    pub(super) fn answered(mut self: Box<Self>, mut response: Response<Body>) -> Response<Body> {
         self.status = response.status();
         let headers = response.headers_mut();
         headers.insert(REQUEST_ID, self.id.clone());
@@ -136,7 +136,7 @@ impl Exchange {
     }
 
     /// A refusal goes out; what was charged for nothing is given back.
-    pub(super) fn refused(mut self, refusal: &Refusal) -> Response<Body> {
+    pub(super) fn refused(mut self: Box<Self>, refusal: &Refusal) -> Response<Body> {
         if refusal.is_shed() {
             std::mem::take(&mut self.charges).refund();
         }

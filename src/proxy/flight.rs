@@ -14,7 +14,6 @@ use super::intake::Asked;
 use super::{Body, Missed, Proxy, answer_from, tell_cache_status};
 use crate::admission::Permit;
 use crate::cache::{self, Forward, Forwarded, Plan, Precondition, ResponseFacts, Selected, StaleUse, Vary};
-use crate::client::Identity;
 use crate::collapse::{FlightKey, Joined, Outcome, Producer, Seat};
 use crate::http::body::RequestBody;
 use crate::metrics::CacheResult;
@@ -25,19 +24,19 @@ use crate::server::Peer;
 use crate::upstream::{self, ResponseBody};
 
 /// How much of a body that is not stored is kept for those who join while it streams.
-const KEPT_FOR_JOINERS: u64 = 1024 * 1024;
+const KEPT_FOR_JOINERS: u64 = 512 * 1024;
 
 impl Proxy {
     /// Answers from a flight.
     pub(super) async fn fly(
         &self,
-        asked: Asked,
+        asked: Box<Asked>,
         missed: Missed,
         peer: &Peer,
         exchange: &mut Exchange,
     ) -> Result<Response<Body>, Refusal> {
         let reason = missed.reason;
-        let asked = Arc::new(asked);
+        let asked: Arc<Asked> = Arc::from(asked);
         let (seat, has_joined) = match self.board(&asked, missed, peer, exchange, false) {
             Boarded::Seat { seat, has_joined } => (seat, has_joined),
             Boarded::Alone => return self.forward_shared(asked, reason, peer, exchange).await,
@@ -72,7 +71,7 @@ impl Proxy {
         peer: &Peer,
         exchange: &mut Exchange,
     ) -> Result<Response<Body>, Refusal> {
-        self.forward(Arc::unwrap_or_clone(asked), &mut None, reason, peer, exchange).await
+        Box::pin(self.forward(Box::new(Arc::unwrap_or_clone(asked)), &mut None, reason, peer, exchange)).await
     }
 
     /// Has a stale response fetched anew while it is served; nobody waits for the outcome.
@@ -183,7 +182,11 @@ impl Job {
         if let Some((stale, _)) = &self.missed.stale {
             stale.add_conditions(request.headers_mut());
         }
-        Ok((route.upstream.send(request, None).await?, permit))
+        let response = route.upstream.send(request, None).await?;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(Refusal::UnaskedUpgrade);
+        }
+        Ok((response, permit))
     }
 
     /// No response: a stale one may serve instead.
@@ -281,7 +284,11 @@ impl Job {
         plan: Option<Plan>,
     ) {
         let patience = self.asked.route.upstream.patience().body;
-        let retain = plan.as_ref().map_or(KEPT_FOR_JOINERS, Plan::max_object);
+        let retain = match &plan {
+            Some(plan) => plan.max_object(),
+            None if self.asked.route.collapse == Collapse::Off => 0,
+            None => KEPT_FOR_JOINERS,
+        };
         let mut trailers = None;
         while let Some(frame) = body.frame().await {
             let Ok(frame) = frame else { return self.land(&producer) };
@@ -311,13 +318,12 @@ impl Job {
     /// Whether everybody in the flight may have this response, or only the one who began it. All in it have the same
     /// credentials, unless the route collapses across them; without credentials, nobody knows who is who.
     fn may_be_shared(&self, facts: &ResponseFacts, parts: &response::Parts) -> bool {
-        let is_whole = !matches!(parts.status, StatusCode::PARTIAL_CONTENT | StatusCode::SWITCHING_PROTOCOLS);
+        let is_whole = parts.status != StatusCode::PARTIAL_CONTENT;
         let is_endless = parts
             .headers
             .get(header::CONTENT_TYPE)
             .is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
-        let is_among_one =
-            self.asked.identity != Identity::Anonymous && self.asked.route.collapse == Collapse::Identity;
+        let is_among_one = self.asked.is_credentialed() && self.asked.route.collapse == Collapse::Identity;
         is_whole && !is_endless && facts.vary != Vary::Anything && (is_among_one || !facts.is_personal())
     }
 

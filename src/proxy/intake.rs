@@ -3,12 +3,12 @@
 //! Promises: what comes out of here has one canonical target and host, framing that nobody can read in two ways, a route
 //! and a client; nothing that follows looks at the connection again.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
-use http::{Method, Request, Version};
+use http::{Method, Version};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -21,6 +21,7 @@ use crate::client::{ClientAddress, Identity, KeySpec, PartitionKey, Seen};
 use crate::collapse::FlightKey;
 use crate::digest::Digester;
 use crate::http::body::UploadFault;
+use crate::http::fields::{self, TransferCoding};
 use crate::http::target;
 use crate::policy::{Collapse, Destination, InFlight, Policy, Route, State};
 use crate::refusal::Refusal;
@@ -44,39 +45,35 @@ pub(crate) struct Asked {
     destination: Destination,
     captures: Captures,
     pub(crate) client: ClientAddress,
-    pub(crate) identity: Identity,
+    /// Read when somebody asks for it: what is neither stored nor shared needs none.
+    identity: OnceLock<Identity>,
     digester: Digester,
     pub(super) has_body: bool,
 }
 
-/// Takes a request in.
+/// Takes a request in; `None` for `OPTIONS *`, which is about no resource.
 ///
 /// # Errors
-/// The refusal, after as much of the body was read as lets the client see it.
-pub(super) async fn receive(
-    request: Request<Incoming>,
+/// What is wrong with it, or that no route matches.
+pub(super) fn receive(
+    mut parts: Parts,
+    body: Option<&Incoming>,
     peer: &Peer,
     policy: &Policy,
     state: &State,
     exchange: &mut Exchange,
-) -> Result<(Asked, Incoming), Refusal> {
-    let (mut parts, body) = request.into_parts();
-    let found = match look(&mut parts, body.size_hint().lower(), policy) {
-        Ok(found) => found,
-        Err(refusal) => {
-            settle(body, &refusal, peer).await;
-            return Err(refusal);
-        }
-    };
+) -> Result<Option<Box<Asked>>, Refusal> {
+    let upload = body.map_or(0, |body| body.size_hint().lower());
+    let Some(found) = look(&mut parts, upload, policy)? else { return Ok(None) };
     exchange.routed(&found.0.route, &parts);
     let client = policy.trusted_proxies.resolve(peer.address, &parts.headers);
     exchange.asked_by(client.ip);
-    let has_body = !body.is_end_stream();
-    Ok((Asked::new(parts, found, client, has_body, state.digester), body))
+    let has_body = body.is_some_and(|body| !body.is_end_stream());
+    Ok(Some(Box::new(Asked::new(parts, found, client, has_body, state.digester))))
 }
 
-/// Checks what the protocol library lets through, canonicalises, and finds the route. `upload`: the bytes that the body
-/// has at least.
+/// Checks what the protocol library lets through, canonicalises, and finds the route; `None` for `OPTIONS *`. `upload`:
+/// the bytes that the body has at least.
 ///
 /// # Errors
 /// The refusal; the head is canonical if that is [`Refusal::NoRoute`].
@@ -84,7 +81,7 @@ pub(crate) fn look(
     parts: &mut Parts,
     upload: u64,
     policy: &Policy,
-) -> Result<(Destination, Captures), Refusal> {
+) -> Result<Option<(Destination, Captures)>, Refusal> {
     if matches!(parts.method, Method::CONNECT | Method::TRACE) {
         return Err(Refusal::MethodNotAllowed);
     }
@@ -93,32 +90,30 @@ pub(crate) fn look(
     if upload > policy.listener.max_body_bytes {
         return Err(Refusal::Upload(UploadFault::TooLarge));
     }
+    if parts.uri.path() == "*" {
+        return Ok(None);
+    }
     let found =
         policy.router.find(&parts.method, host(&parts.headers), parts.uri.path()).ok_or(Refusal::NoRoute)?;
-    Ok((found.route.clone(), found.captures))
+    Ok(Some((found.route.clone(), found.captures)))
 }
 
 /// Exactly one `chunked` or none (RFC 9112 section 6.1); the library has refused what is broken outright.
 fn check_framing(parts: &Parts) -> Result<(), Refusal> {
-    let mut codings = parts.headers.get_all(header::TRANSFER_ENCODING).iter();
-    match (codings.next(), codings.next()) {
-        (None, _) => Ok(()),
-        (Some(_), _) if parts.version != Version::HTTP_11 => {
+    match fields::transfer_coding(&parts.headers) {
+        TransferCoding::Absent => Ok(()),
+        TransferCoding::Chunked | TransferCoding::Other if parts.version != Version::HTTP_11 => {
             Err(Refusal::BadFraming("Transfer-Encoding has no place in this version of HTTP"))
         }
-        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
-        _ => Err(Refusal::UnknownCoding),
+        TransferCoding::Chunked => Ok(()),
+        TransferCoding::Other => Err(Refusal::UnknownCoding),
     }
 }
 
 /// Lets the client read a refusal: a small body is read to its end, after a large one the connection lingers.
-pub(super) async fn settle(body: Incoming, refusal: &Refusal, peer: &Peer) {
-    if body.is_end_stream() {
-        return;
-    }
-    let is_framed_well = !matches!(refusal, Refusal::BadFraming(_) | Refusal::UnknownCoding);
+pub(super) async fn settle(body: Incoming, is_badly_framed: bool, peer: &Peer) {
     let is_small = body.size_hint().upper().is_none_or(|length| length <= DRAINED);
-    if !(is_framed_well && is_small && drain(body).await) {
+    if is_badly_framed || !is_small || !drain(body).await {
         peer.watch.linger();
     }
 }
@@ -138,6 +133,7 @@ async fn drain(mut body: Incoming) -> bool {
 
 impl Asked {
     /// A canonical head with what was found out about it.
+    #[inline]
     pub(crate) fn new(
         parts: Parts,
         (destination, captures): (Destination, Captures),
@@ -145,8 +141,7 @@ impl Asked {
         has_body: bool,
         digester: Digester,
     ) -> Self {
-        let route = Arc::clone(&destination.route);
-        let identity = route.identity.identify(&parts.headers, &digester);
+        let (route, identity) = (Arc::clone(&destination.route), OnceLock::new());
         Self { parts, route, destination, captures, client, identity, digester, has_body }
     }
 
@@ -160,8 +155,13 @@ impl Asked {
         Alone::reason(&self.parts, self.has_body, &self.route)
     }
 
+    /// Whose request it is.
+    pub(crate) fn identity(&self) -> Identity {
+        *self.identity.get_or_init(|| self.route.identity.identify(&self.parts.headers, &self.digester))
+    }
+
     pub(crate) fn is_credentialed(&self) -> bool {
-        self.identity != Identity::Anonymous
+        self.identity() != Identity::Anonymous
     }
 
     /// The name of what it asks for, whoever asks.
@@ -171,7 +171,7 @@ impl Asked {
 
     /// Where a stored response for it is.
     pub(crate) fn storage_key(&self) -> CacheKey {
-        let identity = match self.identity {
+        let identity = match self.identity() {
             Identity::Known(identity) => Some(identity),
             Identity::Anonymous => None,
         };
@@ -184,7 +184,7 @@ impl Asked {
         digest.add(self.route.name.as_bytes());
         digest.add(self.parts.method.as_str().as_bytes());
         digest.add(&self.resource().to_bytes());
-        match (self.identity, self.route.collapse) {
+        match (self.identity(), self.route.collapse) {
             (Identity::Known(identity), Collapse::Identity | Collapse::Off) => {
                 digest.add(&identity.to_be_bytes());
             }

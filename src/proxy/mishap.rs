@@ -2,28 +2,30 @@
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::Pin;
 use std::task::Poll;
 
 use crate::metrics::Counter;
 use crate::refusal::Refusal;
 
-/// Runs a request's future; a panic becomes [`Refusal::Internal`] and is counted. What the future held is dropped by
-/// the unwinding: permits and leases are given back.
-pub(super) async fn caught<T>(
-    work: impl Future<Output = Result<T, Refusal>>,
+/// Runs a step; a panic becomes [`Refusal::Internal`] and is counted. What the step held is dropped by the unwinding:
+/// permits and leases are given back.
+pub(super) fn caught<T>(work: impl FnOnce() -> Result<T, Refusal>, panics: &Counter) -> Result<T, Refusal> {
+    // What a panic leaves half done belongs to this request alone, and is never looked at again.
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        panics.inc();
+        Err(Refusal::Internal)
+    })
+}
+
+/// The same for steps that wait.
+pub(super) async fn caught_in_time<T>(
+    mut work: Pin<Box<impl Future<Output = Result<T, Refusal>>>>,
     panics: &Counter,
 ) -> Result<T, Refusal> {
-    let mut work = pin!(work);
-    std::future::poll_fn(|cx| {
-        // The future is never polled again after a panic, so nobody sees what the panic left half done.
-        match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
-            Ok(poll) => poll,
-            Err(_) => {
-                panics.inc();
-                Poll::Ready(Err(Refusal::Internal))
-            }
-        }
+    std::future::poll_fn(|cx| match caught(|| Ok(work.as_mut().poll(cx)), panics) {
+        Ok(poll) => poll,
+        Err(internal) => Poll::Ready(Err(internal)),
     })
     .await
 }
@@ -35,8 +37,11 @@ mod tests {
     #[tokio::test]
     async fn a_panic_becomes_an_internal_error() {
         let panics = Counter::default();
-        let outcome = caught::<()>(async { panic!("expected by this test") }, &panics).await;
-        assert!(matches!(outcome, Err(Refusal::Internal)));
-        assert_eq!(panics.value(), 1);
+        let now = caught::<()>(|| panic!("expected by this test"), &panics);
+        assert!(matches!(now, Err(Refusal::Internal)));
+        let in_time =
+            caught_in_time::<()>(Box::pin(async { panic!("expected by this test") }), &panics).await;
+        assert!(matches!(in_time, Err(Refusal::Internal)));
+        assert_eq!(panics.value(), 2);
     }
 }

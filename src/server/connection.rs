@@ -16,6 +16,7 @@ use hyper_util::rt::TokioExecutor;
 
 use super::watch::Call;
 use super::{Bounds, Handler, Peer, Watch};
+use crate::http::io::poll_write_pieces;
 
 /// How much of a body that nobody wanted is read after an early answer, and for how long.
 const LINGER: (usize, Duration) = (1024 * 1024, Duration::from_secs(2));
@@ -64,7 +65,7 @@ async fn serve_http1<H: Handler, I: Stream>(
             if peer.watch.must_linger()
                 && let Some(parts) = connection.into_parts()
             {
-                linger(parts.io).await;
+                Box::pin(linger(parts.io)).await;
             }
             None
         }
@@ -181,7 +182,7 @@ impl<I: Write + Unpin> Write for Watched<I> {
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let written = Pin::new(&mut this.io).poll_write_vectored(cx, bytes);
+        let written = poll_write_pieces(&mut this.io, cx, bytes);
         this.watch.has_written(written.is_ready());
         written
     }

@@ -11,6 +11,8 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use tower::ServiceExt as _;
 use tower::util::BoxCloneSyncService;
 
+use crate::http::io::Joined;
+
 /// A byte stream to a server.
 pub trait Io: Read + Write + Send + Unpin + 'static {}
 impl<T: Read + Write + Send + Unpin + 'static> Io for T {}
@@ -23,7 +25,7 @@ pub fn tcp_connector() -> Connector {
     let mut http = HttpConnector::new();
     http.set_nodelay(true);
     http.set_keepalive(Some(Duration::from_secs(60)));
-    let boxed = http.map_response(|io| Box::new(io) as Box<dyn Io>).map_err(into_io_error);
+    let boxed = http.map_response(|io| Box::new(Joined(io)) as Box<dyn Io>).map_err(into_io_error);
     BoxCloneSyncService::new(boxed)
 }
 

@@ -9,17 +9,19 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Response, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use tokio::time::Instant;
 use tower::ServiceExt as _;
 
 use super::connect::{Connector, Io};
+use super::sending::Sending;
 use super::{Error, Patience, Server};
 use crate::clock::Clock;
 use crate::clock::deadline::Deadline;
 use crate::http::body::{RequestBody, UploadOutcome};
+use crate::http::fields::{self, TransferCoding};
 
 /// The largest response head that is read.
 const MAX_RESPONSE_HEAD: usize = 128 * 1024;
@@ -41,21 +43,6 @@ pub(super) struct Connection {
     pub(super) is_used: bool,
 }
 
-/// An exchange that failed.
-pub(super) struct Failed {
-    pub(super) error: Error,
-    /// The request, where no byte of it was sent.
-    pub(super) unsent: Option<Box<Request<RequestBody>>>,
-    /// Whether a connection that had been kept open turned out to be closed.
-    pub(super) is_stale: bool,
-}
-
-impl Failed {
-    pub(super) fn with(error: Error, unsent: Option<Request<RequestBody>>) -> Self {
-        Self { error, unsent: unsent.map(Box::new), is_stale: false }
-    }
-}
-
 impl Connection {
     /// Opens a connection.
     pub(super) async fn open(
@@ -71,7 +58,8 @@ impl Connection {
                 _ => Error::ConnectionRefused,
             })?;
             let mut builder = http1::Builder::new();
-            builder.max_header_size(MAX_RESPONSE_HEAD);
+            // The buffer also bounds a chunk, and what a reader that stalls holds.
+            builder.max_header_size(MAX_RESPONSE_HEAD).max_buf_size(MAX_RESPONSE_HEAD);
             builder.handshake(io).await.map_err(|_| Error::ConnectionRefused)
         };
         let (sender, driver) =
@@ -93,30 +81,37 @@ impl Connection {
     /// Sends a request and drives the connection until the response's head is there, or patience ends.
     pub(super) async fn exchange(
         &mut self,
-        request: Request<RequestBody>,
+        sending: &mut Sending<'_>,
         patience: Option<Patience>,
-    ) -> Result<Response<Incoming>, Failed> {
+    ) -> Result<Response<Incoming>, Error> {
+        let Some(request) = sending.take(self.is_used) else { return Err(Error::ConnectionTerminated) };
+        self.is_used = true;
         let upload = request.body().outcome();
-        let mut watch = patience.map(|patience| Watch::new(upload, self.clock.now(), patience));
-        let was_used = std::mem::replace(&mut self.is_used, true);
+        let mut watch = patience.map(|patience| Watch::new(upload, sending.now, patience));
         let mut response = pin!(self.sender.try_send_request(request));
-        std::future::poll_fn(|cx| {
+        let outcome = std::future::poll_fn(|cx| {
             if !self.has_ended {
                 self.has_ended = self.driver.poll_without_shutdown(cx).is_ready();
             }
             if let Poll::Ready(outcome) = response.as_mut().poll(cx) {
-                self.timer.set(None);
-                return Poll::Ready(outcome.map_err(|mut refused| {
-                    let unsent = refused.take_message().map(Box::new);
-                    let error = cause(&refused.into_error());
-                    let is_stale = was_used && error == Error::ConnectionTerminated;
-                    Failed { error, unsent, is_stale }
-                }));
+                return Poll::Ready(Some(outcome));
             }
             self.timer.set(watch.as_mut().map(|watch| watch.deadline(self.clock)));
-            self.timer.poll_passed(cx).map(|()| Err(Failed::with(Error::ResponseTimeout, None)))
+            self.timer.poll_passed(cx).map(|()| None)
         })
-        .await
+        .await;
+        self.timer.set(None);
+        sending.now = self.clock.now();
+        match outcome {
+            Some(Ok(response)) => refuse_unknown_coding(response),
+            Some(Err(mut refused)) => {
+                let unsent = refused.take_message();
+                let error = cause(&refused.into_error());
+                sending.failed(error, unsent);
+                Err(error)
+            }
+            None => Err(Error::ResponseTimeout),
+        }
     }
 
     /// Drives the protocol: reads, writes, hands chunks to the response's body.
@@ -183,6 +178,17 @@ impl Watch {
         }
         self.since + self.patience.after(progress)
     }
+}
+
+/// The protocol library reads a body of unknown coding up to the end of the connection and leaves the coding on: handed
+/// on without its `Transfer-Encoding`, it would be another body.
+fn refuse_unknown_coding(response: Response<Incoming>) -> Result<Response<Incoming>, Error> {
+    let is_known = match fields::transfer_coding(response.headers()) {
+        TransferCoding::Absent => true,
+        TransferCoding::Chunked => response.version() == Version::HTTP_11,
+        TransferCoding::Other => false,
+    };
+    if is_known { Ok(response) } else { Err(Error::InvalidResponse) }
 }
 
 fn cause(error: &hyper::Error) -> Error {

@@ -6,14 +6,13 @@
 use http::header::{self, Entry, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Version, request, response};
 
-use crate::http::fields;
+use crate::http::fields::{self, Present};
 
 /// `X-Request-Id`.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 /// What the server is told of the client.
 #[derive(Debug, Clone, Copy)]
@@ -48,18 +47,28 @@ fn upgrade_of(parts: &request::Parts) -> Option<HeaderValue> {
 
 /// Makes a client's head one that may be sent to a server over HTTP/1.1.
 pub fn prepare_request(parts: &mut request::Parts, forwarding: &Forwarding<'_>) {
-    let upgrade = upgrade_of(parts);
-    let takes_trailers = fields::has_token(&parts.headers, &header::TE, "trailers");
+    let present = Present::of(&parts.headers);
+    let upgrade = if present.has_upgrade() { upgrade_of(parts) } else { None };
+    let takes_trailers = present.has_te() && fields::has_token(&parts.headers, &header::TE, "trailers");
     let received_by = if parts.version == Version::HTTP_2 { "2 forebay" } else { "1.1 forebay" };
     let headers = &mut parts.headers;
-    fields::remove_hop_by_hop(headers);
-    // Whether to go on is decided here: the body is asked for when the server reads it.
-    headers.remove(header::EXPECT);
+    fields::remove_hop_by_hop_of(headers, present);
+    if present.has_expect() {
+        // Whether to go on is decided here: the body is asked for when the server reads it.
+        headers.remove(header::EXPECT);
+    }
     if parts.version == Version::HTTP_2 {
         join_cookies(headers);
     }
-    tell_of_the_client(headers, forwarding);
-    add_via(headers, received_by);
+    if present.has_claim() && !forwarding.is_trusted {
+        remove_claims(headers);
+    }
+    if present.has_claim() && forwarding.is_trusted {
+        continue_claims(headers, forwarding);
+    } else {
+        tell_of_the_client(headers, forwarding);
+    }
+    headers.append(header::VIA, HeaderValue::from_static(received_by));
     headers.insert(REQUEST_ID, forwarding.request_id.clone());
     if takes_trailers {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
@@ -89,11 +98,18 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// From a trusted proxy the forwarding fields are appended to, from anybody else replaced.
+/// Nobody whom we believe has said anything about the client: we do.
 fn tell_of_the_client(headers: &mut HeaderMap, forwarding: &Forwarding<'_>) {
-    if !forwarding.is_trusted {
-        remove_claims(headers);
+    let host = headers.get(header::HOST).cloned();
+    headers.append(FORWARDED_FOR, forwarding.peer.clone());
+    headers.append(FORWARDED_PROTO, HeaderValue::from_static(forwarding.scheme));
+    if let Some(host) = host {
+        headers.append(FORWARDED_HOST, host);
     }
+}
+
+/// A trusted proxy has: its word is passed on and added to.
+fn continue_claims(headers: &mut HeaderMap, forwarding: &Forwarding<'_>) {
     let host = headers.get(header::HOST).cloned();
     match headers.entry(FORWARDED_FOR) {
         Entry::Vacant(vacant) => {
@@ -107,29 +123,31 @@ fn tell_of_the_client(headers: &mut HeaderMap, forwarding: &Forwarding<'_>) {
             }
         }
     }
+    continue_forwarded(headers, forwarding.peer);
     headers.entry(FORWARDED_PROTO).or_insert(HeaderValue::from_static(forwarding.scheme));
     if let Some(host) = host {
         headers.entry(FORWARDED_HOST).or_insert(host);
     }
 }
 
-/// What an untrusted client claims about where it comes from.
-fn remove_claims(headers: &mut HeaderMap) {
-    let is_claim = |name: &HeaderName| {
-        *name == header::FORWARDED || *name == REAL_IP || name.as_str().starts_with("x-forwarded-")
-    };
-    if !headers.keys().any(is_claim) {
+/// Adds the peer to a `Forwarded` that came in (RFC 7239 section 4), as another line of the list.
+fn continue_forwarded(headers: &mut HeaderMap, peer: &HeaderValue) {
+    let Some(address) = peer.to_str().ok().filter(|_| headers.contains_key(header::FORWARDED)) else {
         return;
-    }
-    let claims: Vec<HeaderName> = headers.keys().filter(|name| is_claim(name)).cloned().collect();
-    for name in claims {
-        headers.remove(name);
+    };
+    let element =
+        if address.contains(':') { format!("for=\"[{address}]\"") } else { format!("for={address}") };
+    if let Ok(element) = HeaderValue::from_str(&element) {
+        headers.append(header::FORWARDED, element);
     }
 }
 
-/// Appends this hop (RFC 9110 section 7.6.3).
-fn add_via(headers: &mut HeaderMap, received_by: &'static str) {
-    headers.append(header::VIA, HeaderValue::from_static(received_by));
+/// What an untrusted client claims about where it comes from.
+fn remove_claims(headers: &mut HeaderMap) {
+    let claims: Vec<HeaderName> = headers.keys().filter(|name| fields::is_claim(name)).cloned().collect();
+    for name in claims {
+        headers.remove(name);
+    }
 }
 
 #[cfg(test)]
@@ -165,6 +183,7 @@ mod tests {
             false,
         );
         assert_eq!(headers["x-forwarded-for"], "10.0.0.9");
+        assert!(!headers.contains_key("forwarded"));
         assert_eq!(headers["x-forwarded-proto"], "http");
         assert_eq!(headers["x-forwarded-host"], "api.example");
         for gone in ["forwarded", "x-real-ip", "x-forwarded-prefix"] {
@@ -180,9 +199,12 @@ mod tests {
                 ("x-forwarded-for", "2.2.2.2"),
                 ("x-forwarded-proto", "https"),
                 ("x-forwarded-host", "front.example"),
+                ("forwarded", "for=1.1.1.1"),
             ],
             true,
         );
+        let elements: Vec<_> = headers.get_all("forwarded").iter().collect();
+        assert_eq!(elements, ["for=1.1.1.1", "for=10.0.0.9"]);
         assert_eq!(headers["x-forwarded-for"], "1.1.1.1, 2.2.2.2, 10.0.0.9");
         assert_eq!(headers["x-forwarded-proto"], "https");
         assert_eq!(headers["x-forwarded-host"], "front.example");

@@ -8,17 +8,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use http::{Request, Response};
+use http::Response;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::body::ResponseBody;
 use super::connect::Connector;
-use super::connection::{Connection, Failed};
-use super::{Commitment, Error, Patience, Server, Spec};
+use super::connection::Connection;
+use super::sending::Sending;
+use super::{Error, Patience, Server, Spec};
 use crate::clock::Clock;
-use crate::http::body::RequestBody;
 use crate::metrics::{Counter, Gauge, TimeTotal};
 
 /// The pool of one server.
@@ -57,6 +57,13 @@ struct State {
     open: usize,
     dialing: usize,
     waiting: VecDeque<oneshot::Sender<Result<Box<Connection>, Error>>>,
+}
+
+/// Why a try brought no response.
+enum Tried {
+    /// A kept connection was closed before a byte was sent: the next one may be better.
+    Closed,
+    Failed(Error),
 }
 
 /// What `/api/pool/stats` shows of a server.
@@ -122,59 +129,70 @@ impl Pool {
     /// a byte was sent cost nothing but the next try.
     pub(super) async fn exchange(
         self: &Arc<Self>,
-        mut request: Request<RequestBody>,
-        commitment: Option<&Commitment>,
-    ) -> Result<Response<ResponseBody>, Failed> {
+        sending: &mut Sending<'_>,
+    ) -> Result<Response<ResponseBody>, Error> {
         self.requests.inc();
         let limits = self.limits.load_full();
         loop {
-            let mut lease = match self.acquire(&limits).await {
-                Ok(lease) => lease,
-                Err(error) => {
+            let outcome = self.try_once(&limits, sending).await;
+            match outcome {
+                Err(Tried::Closed) => {}
+                Err(Tried::Failed(error)) => {
                     self.failures.inc();
-                    // A connection that never came up is the one failure after which any request may be sent elsewhere.
-                    let unsent = (error != Error::AcquireTimeout).then_some(request);
-                    return Err(Failed::with(error, unsent));
+                    return Err(error);
                 }
-            };
-            let was_used = lease.connection().is_used;
-            let began = self.clock.now();
-            if let Some(commitment) = commitment {
-                commitment.make();
-            }
-            let patience = commitment.is_none().then_some(limits.patience);
-            match lease.connection().exchange(request, patience).await {
-                Ok(response) => {
-                    self.first_byte.add(self.clock.now().saturating_duration_since(began));
-                    return Ok(ResponseBody::attach(response, lease, limits.patience.body));
-                }
-                Err(Failed { unsent: Some(again), .. }) if was_used => request = *again,
-                Err(failed) => {
-                    self.failures.inc();
-                    return Err(failed);
-                }
+                Ok(response) => return Ok(response),
             }
         }
     }
 
-    /// A connection: a kept one, or a new one, or the next that is given back.
-    async fn acquire(self: &Arc<Self>, limits: &Limits) -> Result<Lease, Error> {
-        let receiver = {
-            let now = self.clock.now();
-            let mut state = self.state.lock();
-            while let Some(connection) = state.idle.pop() {
-                if limits.allows(&connection, now) {
-                    return Ok(self.lease(connection));
-                }
-                state.open -= 1;
-                self.recycled.inc();
+    async fn try_once(
+        self: &Arc<Self>,
+        limits: &Limits,
+        sending: &mut Sending<'_>,
+    ) -> Result<Response<ResponseBody>, Tried> {
+        let mut lease = match self.take_idle(limits, sending.now) {
+            Some(lease) => lease,
+            // A connection that never came up is the one failure after which any request may be sent elsewhere.
+            None => {
+                let lease =
+                    Box::pin(self.wait_for_one(limits.acquire_timeout)).await.map_err(Tried::Failed)?;
+                sending.now = self.clock.now();
+                lease
             }
-            let (sender, receiver) = oneshot::channel();
-            state.waiting.push_back(sender);
-            receiver
         };
+        let is_kept = lease.connection().is_used;
+        let began = sending.now;
+        let patience = sending.commitment.is_none().then_some(limits.patience);
+        match lease.connection().exchange(sending, patience).await {
+            Ok(response) => {
+                self.first_byte.add(sending.now.saturating_duration_since(began));
+                Ok(ResponseBody::attach(response, lease, limits.patience.body))
+            }
+            Err(_) if is_kept && sending.can_be_sent_again() && sending.is_unsent => Err(Tried::Closed),
+            Err(error) => Err(Tried::Failed(error)),
+        }
+    }
+
+    /// A kept connection, where there is one that is still good.
+    fn take_idle(self: &Arc<Self>, limits: &Limits, now: Instant) -> Option<Lease> {
+        let mut state = self.state.lock();
+        while let Some(connection) = state.idle.pop() {
+            if limits.allows(&connection, now) {
+                return Some(self.lease(connection));
+            }
+            state.open -= 1;
+            self.recycled.inc();
+        }
+        None
+    }
+
+    /// A new connection, or the next that is given back.
+    async fn wait_for_one(self: &Arc<Self>, limit: Duration) -> Result<Lease, Error> {
+        let (sender, receiver) = oneshot::channel();
+        self.state.lock().waiting.push_back(sender);
         self.serve_waiting();
-        match tokio::time::timeout(limits.acquire_timeout, receiver).await {
+        match tokio::time::timeout(limit, receiver).await {
             Ok(Ok(outcome)) => outcome.map(|connection| self.lease(connection)),
             Ok(Err(_)) => Err(Error::ConnectionRefused),
             Err(_) => Err(Error::AcquireTimeout),

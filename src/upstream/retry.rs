@@ -1,16 +1,9 @@
-//! When a request may be sent again, and how often.
-//!
-//! Only what RFC 9110 section 9.2.2 allows: an idempotent method, no body that could have been read, and no byte of an
-//! answer. Retries are bounded by a budget, a share of the requests with a floor of ten a second, so that they cannot
+//! How often requests may be sent again: a share of all requests, with a floor of ten a second, so that retries cannot
 //! double the load on a backend that is already failing.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use http::Request;
-use http_body::Body as _;
 use tokio::time::Instant;
-
-use crate::http::body::RequestBody;
 
 /// What one retry costs in the budget's units.
 const RETRY: i64 = 1000;
@@ -18,18 +11,6 @@ const RETRY: i64 = 1000;
 const FLOOR: i64 = 10;
 /// The most that can be saved up, in retries.
 const CEILING: i64 = 100;
-
-/// A copy for a second sending, where a second sending is allowed.
-pub(super) fn spare(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
-    if !request.method().is_idempotent() || !request.body().is_end_stream() {
-        return None;
-    }
-    let mut copy = Request::new(RequestBody::Empty);
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.headers_mut() = request.headers().clone();
-    Some(copy)
-}
 
 /// A bucket that requests fill by their share and retries empty.
 #[derive(Debug)]
@@ -77,22 +58,6 @@ mod tests {
 
     use super::*;
     use crate::clock::Clock;
-
-    #[test]
-    fn only_idempotent_requests_have_a_spare() {
-        for (method, allowed) in [
-            ("GET", true),
-            ("HEAD", true),
-            ("DELETE", true),
-            ("PUT", true),
-            ("POST", false),
-            ("PATCH", false),
-            ("SCAN", false),
-        ] {
-            let request = Request::builder().method(method).body(RequestBody::Empty).unwrap();
-            assert_eq!(spare(&request).is_some(), allowed, "{method}");
-        }
-    }
 
     #[test]
     fn retries_are_a_share_of_requests_above_a_floor() {

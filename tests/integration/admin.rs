@@ -118,7 +118,7 @@ async fn performance_speaks_of_machine_routes_limits_and_savings() {
     let page = json(&proxy, "/api/performance").await;
     assert!(page["cpu_cores"].as_u64().is_some_and(|cores| cores > 0), "{page}");
     let text = page.to_string();
-    for word in ["status", "start", "scans", "p95", "2/minute", "uptime"] {
+    for word in ["status", "start", "scans", "p95", "2 per minute", "uptime"] {
         assert!(text.contains(word), "no {word} in {text}");
     }
 }

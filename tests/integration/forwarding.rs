@@ -239,12 +239,14 @@ async fn the_authority_of_an_absolute_target_replaces_host() {
 }
 
 #[tokio::test]
-async fn options_asterisk_is_no_path() {
+async fn options_asterisk_is_answered_by_forebay_itself() {
     let origin = Origin::start();
     let proxy = Proxy::start(&origin, "").await;
     let response = proxy.send(&request("OPTIONS *")).await;
-    assert!(response.status() < 500, "{response:?}");
-    assert!(origin.seen("OPTIONS *").iter().all(|seen| seen.target == "*"));
+    assert_eq!((response.status(), response.body.as_slice()), (204, &b""[..]), "{response:?}");
+    assert!(response.must("allow").contains("GET") && response.field("content-length").is_none());
+    proxy.send(&request("GET *")).await.assert_problem(400);
+    assert_eq!(origin.count("*"), 0);
 }
 
 #[tokio::test]

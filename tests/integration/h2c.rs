@@ -57,7 +57,7 @@ async fn many_streams_share_a_connection() {
     let origin = Origin::start();
     let proxy = Proxy::start(&origin, "").await;
     let client = H2::open(proxy.address).await;
-    let responses = concurrently(200, move |number| {
+    let responses = concurrently(200, |number| {
         let client = client.clone();
         async move { client.get(&format!("/{number}"), &[]).await }
     })
@@ -65,7 +65,7 @@ async fn many_streams_share_a_connection() {
     for (number, response) in responses.iter().enumerate() {
         assert_eq!(response.json()["target"], format!("/{number}"));
     }
-    assert_eq!(proxy.metric("forebay_connections", &[]).await, 1.0);
+    assert_eq!(proxy.metric("forebay_connections", &["listener=\"public\""]).await, 1.0);
 }
 
 #[tokio::test]

@@ -89,7 +89,7 @@ async fn a_client_that_says_nothing_or_half_a_preface_is_cut() {
             .await
             .ok();
     }
-    proxy.wait_for_metric("forebay_connections", &[], 0.0).await;
+    proxy.wait_for_metric("forebay_connections", &["listener=\"public\""], 0.0).await;
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@ pub(super) struct Report {
     /// The request as forebay reads it.
     pub(super) request: Canonical,
     /// What forebay answers itself, whatever else is told.
-    pub(super) refusal: Option<RefusalReport>,
+    pub(super) answer: Option<Answer>,
     pub(super) route: Option<Winner>,
     /// The patterns that do not take it, from near to far.
     pub(super) others: Vec<Rival>,
@@ -52,7 +52,7 @@ pub(super) struct Canonical {
 
 /// An answer of forebay's own.
 #[derive(Debug, Serialize)]
-pub(super) struct RefusalReport {
+pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) detail: String,
 }
@@ -103,12 +103,12 @@ impl Report {
         let found = look(&mut head, upload, policy);
         let address = policy.trusted_proxies.resolve(peer, &head.headers);
         let (route, others) = match &found {
-            Ok(_) | Err(Refusal::NoRoute) => judge(policy, &head),
-            Err(_) => (None, Vec::new()),
+            Ok(Some(_)) | Err(Refusal::NoRoute) => judge(policy, &head),
+            Ok(None) | Err(_) => (None, Vec::new()),
         };
         let mut report = Self {
             request: Canonical::of(&head),
-            refusal: found.as_ref().err().map(RefusalReport::of),
+            answer: Answer::of(&found),
             route,
             others,
             client: Client::of(address, &head),
@@ -121,7 +121,7 @@ impl Report {
             timeout: None,
             invalidates: Vec::new(),
         };
-        if let Ok(found) = found {
+        if let Ok(Some(found)) = found {
             report.follow(&Asked::new(head, found, address, has_body, state.digester), state, upstreams);
         }
         report
@@ -162,9 +162,13 @@ impl Canonical {
     }
 }
 
-impl RefusalReport {
-    fn of(refusal: &Refusal) -> Self {
-        Self { status: refusal.status().as_u16(), detail: refusal.detail() }
+impl Answer {
+    fn of<T>(found: &Result<Option<T>, Refusal>) -> Option<Self> {
+        match found {
+            Ok(Some(_)) => None,
+            Ok(None) => Some(Self { status: 204, detail: "OPTIONS * asks about forebay itself.".to_owned() }),
+            Err(refusal) => Some(Self { status: refusal.status().as_u16(), detail: refusal.detail() }),
+        }
     }
 }
 
@@ -188,7 +192,7 @@ impl Client {
 impl IdentityReport {
     fn of(asked: &Asked) -> Self {
         let fields = &asked.route.identity;
-        match asked.identity {
+        match asked.identity() {
             Identity::Anonymous => Self { known: false, digest: None, by: fields.names().collect() },
             Identity::Known(digest) => Self {
                 known: true,

@@ -189,7 +189,7 @@ impl CacheKeyReport {
 impl CollapseReport {
     pub(super) fn of(asked: &Asked) -> Self {
         let off = |with: String| Self { scope: "off", with, digest: None };
-        let (scope, who) = match (asked.alone(), asked.route.collapse, asked.identity) {
+        let (scope, who) = match (asked.alone(), asked.route.collapse, asked.identity()) {
             (Some(alone), ..) => return off(format!("fetches for itself: {alone}")),
             (None, Collapse::Off, _) => return off("fetches for itself: the route says so".to_owned()),
             (None, Collapse::Shared, _) => ("shared", "everybody"),

@@ -99,16 +99,17 @@ fn without_a_route_the_nearest_patterns_say_what_they_miss() {
 }
 
 #[test]
-fn what_forebay_refuses_is_told_with_its_status() {
+fn what_forebay_answers_itself_is_told_with_its_status() {
     for (method, url, header, status) in [
         ("GET", "/a%2fb", "A: b", 400),
         ("GET", "/health", "Transfer-Encoding: gzip", 501),
         ("TRACE", "/health", "A: b", 405),
+        ("OPTIONS", "*", "A: b", 204),
         ("POST", "/acme/scan", "Content-Length: 999999999999", 413),
         ("GET", "/nowhere", "A: b", 404),
     ] {
         let report = json(&[method, url, "-H", header]);
-        assert_eq!(report["refusal"]["status"], status, "{method} {url} {header}");
+        assert_eq!(report["answer"]["status"], status, "{method} {url} {header}");
         assert_eq!(report["route"], Value::Null, "{method} {url} {header}");
     }
 }

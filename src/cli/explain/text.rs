@@ -54,8 +54,8 @@ impl Page {
     }
 
     fn route(&mut self, report: &Report) {
-        if let Some(refusal) = &report.refusal {
-            self.row("answer", &refusal.status.to_string(), &format!("forebay's own: {}", refusal.detail));
+        if let Some(answer) = &report.answer {
+            self.row("answer", &answer.status.to_string(), &format!("forebay's own: {}", answer.detail));
         }
         if let Some(route) = &report.route {
             self.row("route", &route.name, &route.pattern);

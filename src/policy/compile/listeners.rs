@@ -10,8 +10,10 @@ pub(super) fn check(config: &Config, findings: &mut Findings<'_>) -> TrustedProx
     if listener.address.is_empty() && findings.loaded.problems.is_empty() {
         findings.add(Problem::of_file("listener.address is an empty list: nobody could come in"));
     }
+    let admin = *config.admin.address.get_ref();
     for address in &listener.address.0 {
-        if *address.get_ref() == Address::Tcp(*config.admin.address.get_ref()) {
+        // Port 0 is any free one, and a different one each time.
+        if *address.get_ref() == Address::Tcp(admin) && admin.port() != 0 {
             findings.refuse(address, "listener.address and admin.address are the same");
         }
     }

@@ -47,6 +47,13 @@ fn a_default_that_is_wrong_has_no_place_in_the_file() {
 }
 
 #[test]
+fn any_free_port_twice_is_two_ports() {
+    let any = "address = \"127.0.0.1:0\"\n";
+    let route = "[[routes]]\nname = \"all\"\nmatch = \"/{*rest}\"\n";
+    assert_eq!(problems(&format!("{ONE_UPSTREAM}{route}[listener]\n{any}[admin]\n{any}")), "none");
+}
+
+#[test]
 fn every_problem_between_the_parts_is_shown_with_those_of_the_file() {
     assert_snapshot!(problems(
         r#"

@@ -87,7 +87,7 @@ async fn nothing_leaks_through_thousands_of_random_disconnects() {
     proxy.wait_for_metric(IN_FLIGHT.0, IN_FLIGHT.1, 0.0).await;
     proxy.wait_for_metric("forebay_queue_depth", IN_FLIGHT.1, 0.0).await;
     proxy.wait_for_metric("forebay_requests_in_progress", &[], 0.0).await;
-    proxy.wait_for_metric("forebay_connections", &[], 0.0).await;
+    proxy.wait_for_metric("forebay_connections", &["listener=\"public\""], 0.0).await;
     wait_until("the origin is idle", || async { origin.active("*") == 0 }).await;
     assert!(origin.most_at_once("*") >= 2, "the clients came one after another");
     wait_until("its descriptors are given back", || async { proxy.descriptors() < 120 }).await;
