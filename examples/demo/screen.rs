@@ -57,7 +57,7 @@ impl Figures {
     fn of(tally: &Tally, backend: &Backend) -> Self {
         let (asked, seen) = (tally.polls.value(), backend.polls.value());
         let saved = if asked == 0 { 0.0 } else { 100.0 - 100.0 * share(seen, asked) };
-        let p50 = tally.took.quantile(0.5).map_or_else(|| "-".to_owned(), in_millis);
+        let p50 = tally.p50().map_or_else(|| "-".to_owned(), in_millis);
         Self { asked, seen, saved: saved.max(0.0), p50 }
     }
 }
@@ -80,7 +80,9 @@ impl Screen {
         let title = format!("{tabs} browser tabs poll {scans} scans once a second, {way} a slow backend.");
         let _ = writeln!(out, "{}\n", self.paint("1", &title));
         let row = |label: &str, text: &str, note: &str| {
-            format!("  {}  {}  {note}\n", self.paint("32", &format!("{label:<8}")), self.paint("36", text))
+            let (label, text) = (self.paint("32", &format!("{label:<8}")), self.paint("36", text));
+            let line = format!("  {label}  {text}  {note}");
+            format!("{}\n", line.trim_end())
         };
         let work = format!(
             "{} workers, {} s a scan; each status costs it {} ms",
@@ -161,15 +163,12 @@ impl Screen {
         let seconds = took.as_secs_f64();
         let _ = writeln!(out, "In {seconds:.0} s the tabs asked {asked} times for a status.");
         let saved = self.paint("1;32", &format!("{saved:.1}% saved"));
-        let _ =
-            writeln!(out, "The backend saw {seen} of that: {saved}. Half of the answers took {p50} or less.");
+        let _ = writeln!(out, "The backend saw {seen} of that: {saved}. p50 of the answers: {p50}.");
         let (pressed, started) = (tally.starts.value(), backend.starts.value());
         let _ = writeln!(
             out,
-            "Scans: {pressed} wanted, {started} started; {} refused, most of them of somebody who pressed the \
-             button every {} s.",
+            "Somebody asked {pressed} times to start a scan; {started} were started, {} were too many (429).",
             tally.limited.value(),
-            tabs::IMPATIENCE.as_secs(),
         );
         if let failed @ 1.. = tally.failed.value() {
             let _ = writeln!(out, "{failed} requests failed.");

@@ -3,18 +3,20 @@
 //!
 //! Every tab has an address of its own (all of 127.0.0.0/8 is this machine), as the tabs of different users have.
 
+use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use forebay::clock::Clock;
-use forebay::metrics::{Counter, Histogram};
+use forebay::metrics::Counter;
 use http::header::{HOST, RETRY_AFTER};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::net::TcpSocket;
 use tokio::sync::watch;
@@ -31,7 +33,9 @@ pub(crate) const INTERVAL: Duration = Duration::from_secs(1);
 /// How long a completed scan is looked at before the next one is started.
 const A_LOOK: Duration = Duration::from_secs(2);
 /// How often somebody without patience presses the button.
-pub(crate) const IMPATIENCE: Duration = Duration::from_secs(4);
+const IMPATIENCE: Duration = Duration::from_secs(4);
+/// Polls whose times are kept: those of the last ten seconds or so.
+const REMEMBERED: usize = 1000;
 const TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
@@ -47,8 +51,23 @@ pub(crate) struct Tally {
     /// Told to come back later.
     pub(crate) limited: Counter,
     pub(crate) failed: Counter,
-    /// How long a poll took.
-    pub(crate) took: Histogram,
+    /// How long the last polls took.
+    took: Mutex<VecDeque<Duration>>,
+}
+
+impl Tally {
+    fn took(&self, time: Duration) {
+        let mut took = self.took.lock();
+        took.truncate(REMEMBERED - 1);
+        took.push_front(time);
+    }
+
+    /// Half of the last polls took that long or less.
+    pub(crate) fn p50(&self) -> Option<Duration> {
+        let mut took: Vec<_> = self.took.lock().iter().copied().collect();
+        took.sort_unstable();
+        took.get(took.len() / 2).copied()
+    }
 }
 
 /// A scan and how many there were before it.
@@ -139,7 +158,7 @@ impl Browser {
         let began = self.clock.now();
         let answer = self.ask(Method::GET, &format!("/api/scan/status/{id}")).await;
         let Some((answer, body)) = answer else { return false };
-        self.tally.took.observe(self.clock.now().saturating_duration_since(began));
+        self.tally.took(self.clock.now().saturating_duration_since(began));
         let cache = answer.headers().get("cache-status").and_then(|value| value.to_str().ok());
         match cache.unwrap_or_default() {
             says if says.contains("; hit") => self.tally.hits.inc(),
