@@ -101,7 +101,13 @@ impl Sources {
         Self {
             snapshot: Box::new(move || Snapshot::take(&walked, &shaped.load(), log_lines_dropped())),
             config: Box::new(move || shown.load().effective.clone()),
-            purge: Box::new(move |what| what.apply(&purged.cache, &ruled.load())),
+            purge: Box::new(move |what| {
+                let cleared = what.apply(&purged.cache, &ruled.load())?;
+                // Gone is gone at once; the memory is given back meanwhile.
+                let cache = Arc::clone(&purged.cache);
+                tokio::task::spawn_blocking(move || cache.sweep());
+                Ok(cleared)
+            }),
             reload,
         }
     }

@@ -266,12 +266,9 @@ impl Cluster {
                 }
                 Err(error) => {
                     self.figures.errors.inc();
-                    // A server that has just refused is not asked again at once; another one may be.
-                    let is_hopeless = sending.is_unsent && live.pools.len() == 1;
                     let may_retry = sending.can_be_sent_again()
-                        && !is_hopeless
-                        && error != Error::AcquireTimeout
-                        && retries_left > 0;
+                        && retries_left > 0
+                        && is_worth_another_try(error, live.pools.len());
                     if !may_retry || !live.budget.withdraw(self.clock.now()) {
                         return Err(error);
                     }
@@ -296,5 +293,15 @@ impl Cluster {
     pub fn sweep(&self) {
         let now = self.clock.now();
         self.live.load().pools.iter().for_each(|pool| pool.sweep(now));
+    }
+}
+
+/// A server that has just refused is not asked again at once, but another one may be; who has waited for a connection
+/// in vain has waited enough.
+fn is_worth_another_try(error: Error, servers: usize) -> bool {
+    match error {
+        Error::AcquireTimeout => false,
+        Error::ConnectionRefused | Error::ConnectTimeout | Error::Dns => servers > 1,
+        Error::ConnectionTerminated | Error::InvalidResponse | Error::ResponseTimeout => true,
     }
 }

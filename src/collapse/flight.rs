@@ -51,6 +51,8 @@ enum Phase<C: Cargo> {
     /// Not to be shared; the response is there until the one who began the flight takes it.
     Released(Option<C::Response>),
     Failed(C::Error),
+    /// None for the one who began, for reasons of its own, until it takes the error.
+    Refused(Option<C::Error>),
 }
 
 /// A part of the body.
@@ -156,7 +158,7 @@ impl<C: Cargo> Flight<C> {
                 self.retained.fetch_sub(length, Ordering::Relaxed);
             }
         }
-        if (state.kept < WINDOW || state.seats.is_empty())
+        if (state.kept < WINDOW || state.is_deserted())
             && let Some(producer) = state.producer.take()
         {
             producer.wake();
@@ -171,6 +173,11 @@ impl<C: Cargo> Drop for Flight<C> {
 }
 
 impl<C: Cargo> State<C> {
+    /// Whether nobody takes part any more; who was cut does not.
+    fn is_deserted(&self) -> bool {
+        self.seats.iter().all(|(_, place)| place.is_cut)
+    }
+
     /// The chunk that a participant reads next, and whether one was there.
     pub(super) fn read_next(&mut self, number: usize) -> Option<Bytes> {
         let place = self.seats.get_mut(number)?;
@@ -247,7 +254,8 @@ impl<C: Cargo> Seat<C> {
             Phase::Released(response) if self.is_first => {
                 response.take().map_or(Outcome::Alone, Outcome::Yours)
             }
-            Phase::Released(_) => Outcome::Alone,
+            Phase::Refused(error) if self.is_first => error.take().map_or(Outcome::Alone, Outcome::Failed),
+            Phase::Released(_) | Phase::Refused(_) => Outcome::Alone,
             Phase::Failed(error) => Outcome::Failed(error.clone()),
         };
         Poll::Ready(outcome)
@@ -295,6 +303,14 @@ impl<C: Cargo> Producer<C> {
         state.wake_all();
     }
 
+    /// The one who began is turned away for reasons that are its own: all others are sent on their own.
+    pub fn refuse(mut self, error: C::Error) {
+        self.is_done = true;
+        let mut state = self.flight.state.lock();
+        state.phase = Phase::Refused(Some(error));
+        state.wake_all();
+    }
+
     /// There is no response.
     pub fn fail(mut self, error: C::Error) {
         self.is_done = true;
@@ -338,13 +354,9 @@ impl<C: Cargo> Producer<C> {
     fn poll_room(&self, cx: &mut Context<'_>) -> Poll<Result<(), Abandoned>> {
         let mut state = self.flight.state.lock();
         if state.is_whole || state.kept < WINDOW {
-            return Poll::Ready(if !state.is_whole && state.seats.is_empty() {
-                Err(Abandoned)
-            } else {
-                Ok(())
-            });
+            return Poll::Ready(if !state.is_whole && state.is_deserted() { Err(Abandoned) } else { Ok(()) });
         }
-        if state.seats.is_empty() {
+        if state.is_deserted() {
             return Poll::Ready(Err(Abandoned));
         }
         state.producer = Some(cx.waker().clone());
@@ -372,18 +384,13 @@ impl<C: Cargo> Producer<C> {
     pub async fn abandoned(&self) {
         std::future::poll_fn(|cx| {
             let mut state = self.flight.state.lock();
-            if state.seats.is_empty() {
+            if state.is_deserted() {
                 return Poll::Ready(());
             }
             state.producer = Some(cx.waker().clone());
             Poll::Pending
         })
         .await;
-    }
-
-    /// Whether nobody takes part any more.
-    pub fn is_abandoned(&self) -> bool {
-        self.flight.state.lock().seats.is_empty()
     }
 
     /// Every chunk so far, where all of them are still kept.

@@ -122,7 +122,7 @@ impl State {
         let now = self.clock.now();
         self.upstreams.list().iter().for_each(|(_, upstream)| upstream.sweep());
         self.buckets.list().iter().for_each(|(_, buckets)| buckets.sweep(now));
-        self.cache.sweep();
+        self.cache.tidy();
     }
 }
 

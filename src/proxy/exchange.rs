@@ -23,6 +23,11 @@ use crate::upstream::REQUEST_ID;
 
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
+/// What a request counts as whose client left before there was an answer; the number is nginx's, and known to dashboards.
+fn client_left() -> StatusCode {
+    StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST)
+}
+
 /// One request from its head to the last byte of its answer.
 #[derive(Debug)]
 pub(super) struct Exchange {
@@ -68,7 +73,7 @@ impl Exchange {
             began: state.clock.now(),
             id: request_id::of(request.headers()),
             method: request.method().clone(),
-            status: StatusCode::INTERNAL_SERVER_ERROR,
+            status: client_left(),
             bytes: 0,
             figures,
             charges: Charges::default(),

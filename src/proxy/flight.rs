@@ -6,19 +6,18 @@
 use std::sync::Arc;
 
 use http::header;
-use http::{Request, Response, StatusCode, request, response};
+use http::{Method, Request, Response, StatusCode, request, response};
 use http_body_util::BodyExt as _;
 
 use super::exchange::Exchange;
 use super::intake::Asked;
 use super::{Body, Missed, Proxy, answer_from, tell_cache_status};
-use crate::admission::Permit;
+use crate::admission::{Permit, ShedReason};
 use crate::cache::{self, Forward, Forwarded, Plan, Precondition, ResponseFacts, Selected, StaleUse, Vary};
 use crate::collapse::{FlightKey, Joined, Outcome, Producer, Seat};
 use crate::http::body::RequestBody;
 use crate::metrics::CacheResult;
 use crate::policy::{Collapse, LiveHead, Private, SharedHead, Sharing, State};
-use crate::rate_limit;
 use crate::refusal::Refusal;
 use crate::server::Peer;
 use crate::upstream::{self, ResponseBody};
@@ -37,7 +36,7 @@ impl Proxy {
     ) -> Result<Response<Body>, Refusal> {
         let reason = missed.reason;
         let asked: Arc<Asked> = Arc::from(asked);
-        let (seat, has_joined) = match self.board(&asked, missed, peer, exchange, false) {
+        let (seat, has_joined) = match self.board(&asked, missed, peer, exchange, false)? {
             Boarded::Seat { seat, has_joined } => (seat, has_joined),
             Boarded::Alone => return self.forward_shared(asked, reason, peer, exchange).await,
             Boarded::Full => return Err(Refusal::TooManyFollowers),
@@ -47,7 +46,7 @@ impl Proxy {
         exchange.upstream = Some(self.state.clock.now().saturating_duration_since(began));
         match outcome {
             Outcome::Failed(refusal) => Err(refusal),
-            Outcome::Yours(private) => Ok(answer_privately(private, exchange)),
+            Outcome::Yours(private) => Ok(answer_privately(private, &asked, exchange)),
             Outcome::Shared(head, reader) if head.suits(&asked.parts.headers) => {
                 let result = if has_joined { CacheResult::Collapsed } else { result_of(&head) };
                 exchange.count_cache(result);
@@ -81,7 +80,7 @@ impl Proxy {
         stale: &Selected,
         usable: StaleUse,
         peer: &Peer,
-        exchange: &Exchange,
+        exchange: &mut Exchange,
     ) {
         let missed = Missed { reason: usable.reason, stale: Some((stale.clone(), usable)) };
         drop(self.board(&Arc::new(asked.clone()), missed, peer, exchange, true));
@@ -93,9 +92,9 @@ impl Proxy {
         asked: &Arc<Asked>,
         missed: Missed,
         peer: &Peer,
-        exchange: &Exchange,
+        exchange: &mut Exchange,
         is_background: bool,
-    ) -> Boarded {
+    ) -> Result<Boarded, Refusal> {
         let (state, route) = (&self.state, &asked.route);
         let key = asked.flight_key();
         let begin = || {
@@ -109,15 +108,20 @@ impl Proxy {
             let insists = missed.reason == Forward::Request;
             match state.flights.join(key, |begun| !begun.is_overtaken() && !insists, begin) {
                 Joined::Leader(producer, seat) => (producer, seat),
-                Joined::Follower(seat) => return Boarded::Seat { seat, has_joined: true },
-                Joined::Alone => return Boarded::Alone,
-                Joined::Full => return Boarded::Full,
+                Joined::Follower(seat) => return Ok(Boarded::Seat { seat, has_joined: true }),
+                Joined::Alone => return Ok(Boarded::Alone),
+                Joined::Full => return Ok(Boarded::Full),
             }
         };
+        // Here and not in the fetch: the limits of the one who begins are no reason to turn anybody else away.
+        if let Err(refusal) = exchange.charge(asked, &route.upstream_rate_limits) {
+            state.flights.land(key, &producer);
+            return Err(refusal);
+        }
         let outgoing = asked.outgoing(peer, &exchange.id);
         let job = Job { state: Arc::clone(state), asked: Arc::clone(asked), key, missed, is_background };
         tokio::spawn(job.run(producer, outgoing));
-        Boarded::Seat { seat, has_joined: false }
+        Ok(Boarded::Seat { seat, has_joined: false })
     }
 }
 
@@ -139,42 +143,61 @@ struct Job {
 }
 
 impl Job {
-    async fn run(self, producer: Producer<Sharing>, outgoing: request::Parts) {
-        let requested = self.state.clock.now();
-        let obtained = tokio::select! {
+    async fn run(mut self, producer: Producer<Sharing>, outgoing: request::Parts) {
+        let admitted = tokio::select! {
             biased;
-            obtained = self.obtain(outgoing) => obtained,
+            admitted = self.asked.admit() => admitted,
             () = producer.abandoned(), if !self.is_background => return self.land(&producer),
         };
-        let exchange = cache::Exchange {
-            request: &self.asked.parts,
-            credentialed: self.asked.is_credentialed(),
-            requested,
-            received: self.state.clock.now(),
-        };
-        self.asked.route.figures.observe_upstream(exchange.received.saturating_duration_since(requested));
-        match obtained {
-            Err(refusal) => self.fall_back(producer, refusal),
-            Ok((response, permit)) => self.deliver(producer, &exchange, response, permit).await,
+        match admitted {
+            Ok(permit) => self.fetch(producer, outgoing, permit).await,
+            // The key that is full is that of the one who began.
+            Err(shed) if shed.reason == ShedReason::PerKey => {
+                self.land(&producer);
+                producer.refuse(shed.into());
+            }
+            Err(shed) => self.fall_back(producer, shed.into()),
         }
     }
 
-    /// Limits that count what goes upstream, a permit, the exchange to its head.
-    async fn obtain(
-        &self,
-        outgoing: request::Parts,
-    ) -> Result<(Response<ResponseBody>, Option<Permit>), Refusal> {
-        let (asked, route) = (&self.asked, &self.asked.route);
-        let keyed =
-            route.upstream_rate_limits.iter().map(|limit| (limit, asked.partition(&limit.spec().key)));
-        let charges = rate_limit::check_all(keyed, self.state.clock.now())?;
-        let permit = match asked.admit().await {
-            Ok(permit) => permit,
-            Err(shed) => {
-                charges.refund();
-                return Err(shed.into());
+    /// Asks the upstream. A 304 that is not about what is stored answers nobody: the upstream is then asked once more,
+    /// without conditions (RFC 9111 section 4.3.4).
+    async fn fetch(&mut self, producer: Producer<Sharing>, outgoing: request::Parts, permit: Option<Permit>) {
+        loop {
+            let requested = self.state.clock.now();
+            let obtained = tokio::select! {
+                biased;
+                obtained = self.obtain(outgoing.clone()) => obtained,
+                () = producer.abandoned(), if !self.is_background => return self.land(&producer),
+            };
+            let response = match obtained {
+                Ok(response) => response,
+                Err(refusal) => return self.fall_back(producer, refusal),
+            };
+            let asked = Arc::clone(&self.asked);
+            let exchange = cache::Exchange {
+                request: &asked.parts,
+                credentialed: asked.is_credentialed(),
+                requested,
+                received: self.state.clock.now(),
+            };
+            asked.route.figures.observe_upstream(exchange.received.saturating_duration_since(requested));
+            let (mut parts, body) = response.into_parts();
+            upstream::prepare_response(&mut parts);
+            if let Some(answer) = self.answer_from_stale(&producer, &exchange, &parts) {
+                drop((body, permit));
+                self.land(&producer);
+                producer.share(answer);
+                return producer.finish(None);
             }
-        };
+            if parts.status != StatusCode::NOT_MODIFIED || self.missed.stale.take().is_none() {
+                return self.deliver(producer, &exchange, parts, body, permit).await;
+            }
+        }
+    }
+
+    /// The exchange to its head.
+    async fn obtain(&self, outgoing: request::Parts) -> Result<Response<ResponseBody>, Refusal> {
         let mut request = Request::from_parts(outgoing, RequestBody::Empty);
         // Answered for each client on its own; only what is stored may be validated.
         request.headers_mut().remove(header::IF_NONE_MATCH);
@@ -182,11 +205,11 @@ impl Job {
         if let Some((stale, _)) = &self.missed.stale {
             stale.add_conditions(request.headers_mut());
         }
-        let response = route.upstream.send(request, None).await?;
+        let response = self.asked.route.upstream.send(request, None).await?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(Refusal::UnaskedUpgrade);
         }
-        Ok((response, permit))
+        Ok(response)
     }
 
     /// No response: a stale one may serve instead.
@@ -208,19 +231,18 @@ impl Job {
         &self,
         producer: Producer<Sharing>,
         exchange: &cache::Exchange<'_>,
-        response: Response<ResponseBody>,
+        parts: response::Parts,
+        body: ResponseBody,
         permit: Option<Permit>,
     ) {
-        let (mut parts, body) = response.into_parts();
-        upstream::prepare_response(&mut parts);
-        if let Some(answer) = self.answer_from_stale(&producer, exchange, &parts) {
-            drop((body, permit));
-            self.land(&producer);
-            producer.share(answer);
-            return producer.finish(None);
-        }
         let judgement = self.state.cache.judge(&self.asked.route.cache, exchange, &parts);
         let plan = judgement.verdict.ok();
+        if plan.is_none()
+            && let Some((stale, _)) = &self.missed.stale
+            && takes_the_place_of_what_is_stored(exchange, parts.status)
+        {
+            self.state.cache.forget(producer.mark(), stale);
+        }
         let forwarded = Forwarded {
             stored: plan.is_some(),
             ttl: plan.as_ref().map(|plan| i64::try_from(plan.ttl().as_secs()).unwrap_or(i64::MAX)),
@@ -253,6 +275,11 @@ impl Job {
         let forwarded = Forwarded { status: Some(parts.status), ..self.forwarded() };
         let policy = &self.asked.route.cache;
         match parts.status {
+            // The head alone is news of the stored response, too (RFC 9111 section 4.3.5).
+            StatusCode::OK if self.asked.parts.method == Method::HEAD => {
+                let freshened = self.state.cache.freshen(producer.mark(), policy, stale, exchange, parts)?;
+                Some(SharedHead::Stored(freshened.selected, forwarded))
+            }
             StatusCode::NOT_MODIFIED => {
                 let freshened = self.state.cache.freshen(producer.mark(), policy, stale, exchange, parts)?;
                 let stored = freshened.stored.is_ok();
@@ -289,13 +316,19 @@ impl Job {
             None if self.asked.route.collapse == Collapse::Off => 0,
             None => KEPT_FOR_JOINERS,
         };
+        let may_break_off = plan.is_none() && !self.is_background;
         let mut trailers = None;
-        while let Some(frame) = body.frame().await {
+        loop {
+            let frame = tokio::select! {
+                biased;
+                () = producer.abandoned(), if may_break_off => return self.land(&producer),
+                frame = body.frame() => frame,
+            };
+            let Some(frame) = frame else { break };
             let Ok(frame) = frame else { return self.land(&producer) };
             match frame.into_data() {
                 Ok(data) => {
-                    let is_unwanted = plan.is_none() && !self.is_background && producer.is_abandoned();
-                    if is_unwanted || producer.push(data, retain, patience).await.is_err() {
+                    if producer.push(data, retain, patience).await.is_err() {
                         return self.land(&producer);
                     }
                 }
@@ -318,7 +351,8 @@ impl Job {
     /// Whether everybody in the flight may have this response, or only the one who began it. All in it have the same
     /// credentials, unless the route collapses across them; without credentials, nobody knows who is who.
     fn may_be_shared(&self, facts: &ResponseFacts, parts: &response::Parts) -> bool {
-        let is_whole = parts.status != StatusCode::PARTIAL_CONTENT;
+        // A 304 that nobody asked for means something to the one client at most that it may have been meant for.
+        let is_whole = !matches!(parts.status, StatusCode::PARTIAL_CONTENT | StatusCode::NOT_MODIFIED);
         let is_endless = parts
             .headers
             .get(header::CONTENT_TYPE)
@@ -336,36 +370,46 @@ impl Job {
     }
 }
 
+/// Whether an answer that is not stored speaks against what is: an error or a refusal that passes does not, and the
+/// answer to a HEAD has been weighed before.
+fn takes_the_place_of_what_is_stored(exchange: &cache::Exchange<'_>, status: StatusCode) -> bool {
+    let is_gone = matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE);
+    exchange.request.method == Method::GET && (status.is_success() || status.is_redirection() || is_gone)
+}
+
 /// A response that only this request gets.
-fn answer_privately(private: Private, exchange: &mut Exchange) -> Response<Body> {
+fn answer_privately(private: Private, asked: &Asked, exchange: &mut Exchange) -> Response<Body> {
     exchange.count_cache(CacheResult::Miss);
-    let mut response = private.response.map(|body| Body::upstream(body, private.permit));
+    let response = private.response.map(|body| Body::upstream(body, private.permit));
+    let mut response = unless_known(response, asked);
     tell_cache_status(&mut response, private.forwarded);
     response
 }
 
 /// A response that several get while it streams; each client's own conditions are answered here.
 fn answer_live(live: &LiveHead, asked: &Asked, body: Body, has_joined: bool) -> Response<Body> {
-    let parts = copy(&live.parts);
-    let is_known = parts.status == StatusCode::OK
-        && cache::evaluate(&asked.parts.headers, &parts.headers) == Precondition::NotModified;
-    let mut response = Response::from_parts(parts, body);
+    let mut response = unless_known(Response::from_parts(copy(&live.parts), body), asked);
+    tell_cache_status(&mut response, Forwarded { collapsed: has_joined, ..live.forwarded });
+    response
+}
+
+/// The response, or a 304 where the client has it already.
+fn unless_known(mut response: Response<Body>, asked: &Asked) -> Response<Body> {
+    let is_known = response.status() == StatusCode::OK
+        && cache::evaluate(&asked.parts.headers, response.headers()) == Precondition::NotModified;
     if is_known {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         response.headers_mut().remove(header::CONTENT_LENGTH);
         *response.body_mut() = Body::empty();
     }
-    tell_cache_status(&mut response, Forwarded { collapsed: has_joined, ..live.forwarded });
     response
 }
 
 fn result_of(head: &SharedHead) -> CacheResult {
     match head {
         SharedHead::Live(_) => CacheResult::Miss,
-        SharedHead::Stored(_, forwarded) if forwarded.status == Some(StatusCode::NOT_MODIFIED) => {
-            CacheResult::Revalidated
-        }
-        SharedHead::Stored(..) => CacheResult::Stale,
+        SharedHead::Stored(_, Forwarded { detail: Some(_), .. }) => CacheResult::Stale,
+        SharedHead::Stored(..) => CacheResult::Revalidated,
     }
 }
 

@@ -14,43 +14,56 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioExecutor;
 
-use super::watch::Call;
+use super::watch::{Call, Entered};
 use super::{Bounds, Handler, Peer, Watch};
 use crate::http::io::poll_write_pieces;
 
 /// How much of a body that nobody wanted is read after an early answer, and for how long.
 const LINGER: (usize, Duration) = (1024 * 1024, Duration::from_secs(2));
 
+/// How long an HTTP/2 client without requests may take to take its leave.
+const GOODBYE: Duration = Duration::from_secs(1);
+
 /// What a connection runs over.
 pub trait Stream: Read + Write + Send + Unpin + 'static {}
 impl<T: Read + Write + Send + Unpin + 'static> Stream for T {}
 
-/// Serves one connection to its end.
-pub(super) async fn serve<H: Handler, I: Stream>(io: I, peer: Arc<Peer>, handler: Arc<H>, bounds: Bounds) {
-    let io = Watched { io, watch: Arc::clone(&peer.watch), early: None };
-    if let Some(io) = serve_http1(io, &peer, &handler, bounds).await {
-        serve_http2(io, &peer, &handler, bounds).await;
+/// Serves one connection to its end. It counts as open for as long as its stream lives, also as a tunnel.
+pub(super) async fn serve<H: Handler, I: Stream>(
+    io: I,
+    open: Entered,
+    peer: Arc<Peer>,
+    handler: Arc<H>,
+    bounds: Bounds,
+) {
+    let io = Watched { io, watch: Arc::clone(&peer.watch), early: None, _open: open };
+    if let Some((io, is_draining)) = serve_http1(io, &peer, &handler, bounds).await {
+        serve_http2(io, &peer, &handler, bounds, is_draining).await;
     }
 }
 
-/// Serves HTTP/1.1; gives the stream back when the client turns out to speak HTTP/2.
+/// Serves HTTP/1.1; gives the stream back when the client turns out to speak HTTP/2, and whether a drain has begun.
 async fn serve_http1<H: Handler, I: Stream>(
     io: Watched<I>,
     peer: &Arc<Peer>,
     handler: &Arc<H>,
     bounds: Bounds,
-) -> Option<Watched<I>> {
+) -> Option<(Watched<I>, bool)> {
     let mut builder = http1::Builder::new();
     let most = bounds.max_header_bytes;
     builder.half_close(false).max_header_size(most).max_buf_size(most.max(64 * 1024));
     let service = service_fn(|request| answer(request, Arc::clone(peer), Arc::clone(handler)));
     let mut connection = builder.serve_connection(io, service).with_upgrades();
+    let mut is_draining = false;
     let ended = loop {
         tokio::select! {
             biased;
             ended = Pin::new(&mut connection) => break ended,
             call = peer.watch.called() => match call {
-                Call::Drain => Pin::new(&mut connection).graceful_shutdown(),
+                Call::Drain => {
+                    is_draining = true;
+                    Pin::new(&mut connection).graceful_shutdown();
+                }
                 Call::End => return None,
             },
         }
@@ -59,7 +72,7 @@ async fn serve_http1<H: Handler, I: Stream>(
         Err(error) if error.is_parse_version_h2() => {
             let parts = connection.into_parts()?;
             let early = Some(parts.read_buf).filter(|early| !early.is_empty());
-            Some(Watched { early, ..parts.io })
+            Some((Watched { early, ..parts.io }, is_draining))
         }
         _ => {
             if peer.watch.must_linger()
@@ -72,12 +85,14 @@ async fn serve_http1<H: Handler, I: Stream>(
     }
 }
 
-/// Serves HTTP/2 with its floods bounded (RFC 9113 section 10.5).
+/// Serves HTTP/2 with its floods bounded (RFC 9113 section 10.5). A drain waits for the client to agree that it is over,
+/// but not for one that says nothing.
 async fn serve_http2<H: Handler, I: Stream>(
     io: Watched<I>,
     peer: &Arc<Peer>,
     handler: &Arc<H>,
     bounds: Bounds,
+    mut is_draining: bool,
 ) {
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
@@ -90,13 +105,22 @@ async fn serve_http2<H: Handler, I: Stream>(
     let service =
         service_fn(move |request| answer(request, Arc::clone(&peer_of_all), Arc::clone(&handler_of_all)));
     let mut connection = pin!(builder.serve_connection(io, service));
+    if is_draining {
+        connection.as_mut().graceful_shutdown();
+    }
     loop {
         tokio::select! {
             biased;
             _ = connection.as_mut() => return,
             call = peer.watch.called() => match call {
-                Call::Drain => connection.as_mut().graceful_shutdown(),
+                Call::Drain => {
+                    is_draining = true;
+                    connection.as_mut().graceful_shutdown();
+                }
                 Call::End => return,
+            },
+            () = tokio::time::sleep(GOODBYE), if is_draining => if peer.watch.is_idle() {
+                return;
             },
         }
     }
@@ -133,6 +157,7 @@ struct Watched<I> {
     io: I,
     watch: Arc<Watch>,
     early: Option<Bytes>,
+    _open: Entered,
 }
 
 impl<I: Read + Unpin> Read for Watched<I> {

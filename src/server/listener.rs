@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::header::HeaderValue;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::connection::{self, Stream};
 use super::watch::Connections;
@@ -42,11 +42,7 @@ impl<H: Handler> Server<H> {
         while let Ok(place) = Arc::clone(&self.places).acquire_owned().await {
             match std::future::poll_fn(&poll_accept).await {
                 Ok((stream, address)) => {
-                    let serving = self.serve(stream, address);
-                    tokio::spawn(async move {
-                        serving.await;
-                        drop(place);
-                    });
+                    tokio::spawn(self.serve(stream, address, place));
                 }
                 Err(error) if is_about_one_connection(&error) => {}
                 Err(error) => {
@@ -79,17 +75,19 @@ impl<H: Handler> Server<H> {
     }
 
     /// Serves one connection, over whatever it runs.
-    pub fn serve<I: Stream>(&self, io: I, address: IpAddr) -> impl Future<Output = ()> + Send + use<H, I> {
-        let entered = self.connections.enter();
+    fn serve<I: Stream>(
+        &self,
+        io: I,
+        address: IpAddr,
+        place: OwnedSemaphorePermit,
+    ) -> impl Future<Output = ()> + Send + use<H, I> {
+        let entered = self.connections.enter(Some(place));
         let (handler, bounds) = (Arc::clone(&self.handler), self.handler.bounds());
         let address = address.to_canonical();
         let forwarded_for = HeaderValue::from_str(&address.to_string());
         let forwarded_for = forwarded_for.unwrap_or_else(|_| HeaderValue::from_static("unknown"));
         let peer = Arc::new(Peer { address, forwarded_for, watch: Arc::clone(&entered.watch) });
-        async move {
-            connection::serve(io, peer, handler, bounds).await;
-            drop(entered);
-        }
+        connection::serve(io, entered, peer, handler, bounds)
     }
 }
 

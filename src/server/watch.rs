@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use slab::Slab;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit};
 
 use super::Bounds;
 use crate::metrics::Gauge;
@@ -48,7 +48,7 @@ pub struct Watch {
 
 impl Connections {
     /// Registers a new connection; it leaves when the guard is dropped.
-    pub(super) fn enter(self: &Arc<Self>) -> Entered {
+    pub(super) fn enter(self: &Arc<Self>, place: Option<OwnedSemaphorePermit>) -> Entered {
         let watch = Arc::new(Watch {
             now: Arc::clone(&self.tick),
             exchanges: AtomicU32::new(0),
@@ -63,7 +63,7 @@ impl Connections {
         });
         self.count.inc();
         let number = self.open.lock().insert(Arc::clone(&watch));
-        Entered { connections: Arc::clone(self), number, watch }
+        Entered { connections: Arc::clone(self), number, watch, _place: place }
     }
 
     /// Ends overdue connections, for as long as it is polled. The bounds are asked for at every tick.
@@ -145,6 +145,11 @@ impl Watch {
         }
     }
 
+    /// Whether no request is being answered, and all that was written has gone out.
+    pub(super) fn is_idle(&self) -> bool {
+        self.exchanges.load(Relaxed) == 0 && self.stuck_since.load(Relaxed) == 0
+    }
+
     fn is_overdue(&self, now: u32, head: u32, idle: u32) -> bool {
         let stuck = self.stuck_since.load(Relaxed);
         if stuck != 0 && now.saturating_sub(stuck) > idle {
@@ -200,6 +205,8 @@ pub(super) struct Entered {
     connections: Arc<Connections>,
     number: usize,
     pub(super) watch: Arc<Watch>,
+    /// Its place within `max_connections`.
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 impl Drop for Entered {
@@ -227,7 +234,7 @@ mod tests {
     async fn ended_after(prepare: impl FnOnce(&Arc<Watch>) -> Option<InUse>) -> Option<Duration> {
         let clock = crate::clock::Clock::start();
         let connections = Arc::new(Connections::default());
-        let entered = connections.enter();
+        let entered = connections.enter(None);
         let reaper = connections.reap(|| BOUNDS);
         tokio::pin!(reaper);
         let _in_use = prepare(&entered.watch);

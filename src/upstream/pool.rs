@@ -56,7 +56,7 @@ struct State {
     /// Idle, leased and being opened.
     open: usize,
     dialing: usize,
-    waiting: VecDeque<oneshot::Sender<Result<Box<Connection>, Error>>>,
+    waiting: VecDeque<oneshot::Sender<Result<Lease, Error>>>,
 }
 
 /// Why a try brought no response.
@@ -193,7 +193,7 @@ impl Pool {
         self.state.lock().waiting.push_back(sender);
         self.serve_waiting();
         match tokio::time::timeout(limit, receiver).await {
-            Ok(Ok(outcome)) => outcome.map(|connection| self.lease(connection)),
+            Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => Err(Error::ConnectionRefused),
             Err(_) => Err(Error::AcquireTimeout),
         }
@@ -222,40 +222,47 @@ impl Pool {
     async fn dial(self: Arc<Self>, limit: Duration) {
         let began = self.clock.now();
         let outcome = Connection::open(self.connector.clone(), &self.server, limit, self.clock).await;
-        self.state.lock().dialing -= 1;
         match outcome {
             Ok(connection) => {
                 self.created.inc();
                 self.connect_time.add(self.clock.now().saturating_duration_since(began));
                 self.hand_over(connection);
+                // Only now: until somebody has got the connection, nobody else dials for the one who waits for it.
+                self.state.lock().dialing -= 1;
             }
             Err(error) => {
-                {
-                    let mut state = self.state.lock();
-                    state.open -= 1;
-                    while let Some(waiting) = state.waiting.pop_front() {
-                        if waiting.send(Err(error)).is_ok() {
-                            break;
-                        }
+                let mut state = self.state.lock();
+                state.dialing -= 1;
+                state.open -= 1;
+                while let Some(waiting) = state.waiting.pop_front() {
+                    if waiting.send(Err(error)).is_ok() {
+                        break;
                     }
                 }
-                self.serve_waiting();
             }
         }
+        self.serve_waiting();
     }
 
-    /// Gives a connection to whoever waits first, or keeps it.
-    fn hand_over(&self, mut connection: Box<Connection>) {
-        let mut state = self.state.lock();
-        while let Some(waiting) = state.waiting.pop_front() {
-            match waiting.send(Ok(connection)) {
-                Ok(()) => return,
-                Err(Ok(back)) => connection = back,
-                Err(Err(_)) => return,
+    /// Gives a connection to whoever waits first, or keeps it. It travels as a lease: one who leaves in the moment of
+    /// getting it drops it, and it must not count as open for ever.
+    fn hand_over(self: &Arc<Self>, mut connection: Box<Connection>) {
+        loop {
+            let mut state = self.state.lock();
+            let Some(waiting) = state.waiting.pop_front() else {
+                connection.idle_since = self.clock.now();
+                return state.idle.push(connection);
+            };
+            // A lease that is dropped takes the lock itself.
+            drop(state);
+            match waiting.send(Ok(self.lease(connection))) {
+                Err(Ok(back)) => match back.take_back() {
+                    Some(back) => connection = back,
+                    None => return,
+                },
+                Ok(()) | Err(Err(_)) => return,
             }
         }
-        connection.idle_since = self.clock.now();
-        state.idle.push(connection);
     }
 
     /// A leased connection came back: kept where it can be used again.
@@ -351,6 +358,12 @@ impl Lease {
         if let Some(connection) = self.connection.take() {
             self.pool.put_back(connection);
         }
+    }
+
+    /// Nobody took it.
+    fn take_back(mut self) -> Option<Box<Connection>> {
+        self.pool.busy.dec();
+        self.connection.take()
     }
 
     /// The connection leaves the pool for good, as a tunnel; it still counts until `Lease` is dropped.

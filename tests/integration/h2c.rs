@@ -1,6 +1,6 @@
 //! HTTP/2 with prior knowledge in the clear, forwarded as HTTP/1.1.
 
-use crate::harness::{H2, Origin, Proxy, Script, concurrently};
+use crate::harness::{H2, Origin, Proxy, Script, concurrently, seconds};
 
 #[tokio::test]
 async fn a_get_and_a_post_arrive_as_http_1_1() {
@@ -92,7 +92,7 @@ async fn the_bounds_of_http_1_1_hold_here_too() {
 #[tokio::test]
 async fn a_truncated_answer_resets_the_stream() {
     let origin = Origin::start();
-    origin.on("/cut", Script::ok("half").cut());
+    origin.on("/cut", Script::chunked().body("half").pause(seconds(0.2)).cut());
     let proxy = Proxy::start(&origin, "").await;
     let client = H2::open(proxy.address).await;
     assert!(client.get("/cut", &[]).await.cut_short.is_some());

@@ -2,7 +2,7 @@
 
 use crate::harness::client::Connection;
 use crate::harness::websocket::handshake;
-use crate::harness::{Gate, Origin, Proxy, Script, concurrently, request, seconds, wait_until};
+use crate::harness::{Gate, Origin, Proxy, Script, concurrently, request, seconds, wait_until, within};
 
 #[tokio::test]
 async fn of_two_hundred_in_flight_none_fails() {
@@ -103,4 +103,15 @@ async fn whoever_waits_in_a_queue_is_served_to_the_end_too() {
         assert_eq!(one.await.unwrap().text(), "done");
     }
     assert_eq!(proxy.ended().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn an_http_2_client_that_says_nothing_does_not_hold_it_up() {
+    let origin = Origin::start();
+    let mut proxy = Proxy::start(&origin, "listener.drain_timeout = '60s'").await;
+    let mut silent = Connection::open(proxy.address).await;
+    silent.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\u{4}\0\0\0\0\0").await;
+    silent.wire.exactly(9).await.expect("forebay's settings");
+    proxy.signal("TERM");
+    assert_eq!(within("the end of the drain", proxy.ended()).await.code(), Some(0));
 }

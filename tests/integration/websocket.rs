@@ -104,3 +104,17 @@ async fn the_example_backend_answers_through_a_tunnel() {
     socket.send(text_frame("hello")).await;
     assert_eq!(read_text(&mut socket).await, "team-7: hello");
 }
+
+#[tokio::test]
+async fn an_open_socket_counts_among_the_connections() {
+    let origin = Origin::start();
+    origin.on("/ws/*", Script::upgrade());
+    let proxy = Proxy::start(&origin, "listener.max_connections = 1").await;
+    let mut socket = open(&proxy, "/ws/one").await;
+    let waiting = proxy.begin(&request("GET /next"));
+    assert_echoes(&mut socket, "still here").await;
+    assert_eq!(proxy.metric("forebay_connections", &["listener=\"public\""]).await, 1.0);
+    assert_eq!((waiting.is_finished(), origin.count("/next")), (false, 0));
+    drop(socket);
+    assert_eq!(waiting.await.unwrap().status(), 200);
+}

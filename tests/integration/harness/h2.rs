@@ -49,7 +49,8 @@ impl H2 {
         }
         let request = request.body(Full::new(body.into())).unwrap();
         let start = Instant::now();
-        let response = within("an HTTP/2 head", self.sender.clone().send_request(request)).await.unwrap();
+        let answer = within("an HTTP/2 head", self.sender.clone().send_request(request)).await;
+        let response = answer.unwrap_or_else(|error| panic!("{method} {path}: {error:?}"));
         let head = head(&response);
         let (body, trailers, cut_short) = match within("an HTTP/2 body", response.into_body().collect()).await
         {
