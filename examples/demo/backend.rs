@@ -47,7 +47,7 @@ pub(crate) struct Backend {
     /// Requests for a status that came.
     pub(crate) polls: Counter,
     /// Requests for a scan that came.
-    pub(crate) starts: Counter,
+    starts: Counter,
 }
 
 #[derive(Debug, Clone, Copy)]

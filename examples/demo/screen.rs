@@ -164,7 +164,7 @@ impl Screen {
         let _ = writeln!(out, "In {seconds:.0} s the tabs asked {asked} times for a status.");
         let saved = self.paint("1;32", &format!("{saved:.1}% saved"));
         let _ = writeln!(out, "The backend saw {seen} of that: {saved}. p50 of the answers: {p50}.");
-        let (pressed, started) = (tally.starts.value(), backend.starts.value());
+        let (pressed, started) = (tally.starts.value(), tally.started.value());
         let _ = writeln!(
             out,
             "Somebody asked {pressed} times to start a scan; {started} were started, {} were too many (429).",

@@ -44,6 +44,7 @@ const MAX_ANSWER_BYTES: usize = 64 * 1024;
 pub(crate) struct Tally {
     pub(crate) polls: Counter,
     pub(crate) starts: Counter,
+    pub(crate) started: Counter,
     /// Answered from the cache.
     pub(crate) hits: Counter,
     /// Answered together with another one.
@@ -182,6 +183,7 @@ impl Browser {
         }
         let id = body.get("scan_id").and_then(Value::as_str);
         if let Some(id) = id.filter(|_| answer.status() == StatusCode::ACCEPTED) {
+            self.tally.started.inc();
             return Ok(id.to_owned());
         }
         let wait = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());

@@ -50,6 +50,8 @@ pub(super) struct CacheKeyReport {
     pub(super) headers: Vec<String>,
     /// Whether the identity is part of it.
     pub(super) identity: bool,
+    /// Whether requests of any identity have this key.
+    pub(super) shared: bool,
 }
 
 /// Whether the request waits for a fetch that is under way.
@@ -167,6 +169,7 @@ impl CacheKeyReport {
             query: url.split_once('?').map(|(_, query)| query.to_owned()),
             headers: rules.headers.iter().map(ToString::to_string).collect(),
             identity: key != asked.resource(),
+            shared: asked.route.cache.mode != Mode::Force || rules.shared_credentials,
         }
     }
 
@@ -181,7 +184,11 @@ impl CacheKeyReport {
         for name in &self.headers {
             words.push_str(&format!(", {name}"));
         }
-        words.push_str(if self.identity { ", identity" } else { ", any identity" });
+        words.push_str(match (self.identity, self.shared) {
+            (true, _) => ", this identity",
+            (false, true) => ", any identity",
+            (false, false) => ", no identity",
+        });
         words
     }
 }
