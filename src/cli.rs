@@ -3,11 +3,12 @@
 //! Flags go before the environment, the environment before the file, the file before the defaults.
 
 pub mod check;
+pub mod explain;
 pub mod healthcheck;
 pub mod run;
 pub mod schema;
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal, Write as _};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -151,10 +152,7 @@ pub fn main() -> ExitCode {
         Command::Schema => schema::schema(),
         Command::Healthcheck(args) => healthcheck::healthcheck(&args),
         Command::Run(args) => run::run(&args),
-        Command::Explain(_) => {
-            complain("this command is not built yet");
-            ExitCode::FAILURE
-        }
+        Command::Explain(args) => explain::explain(&args),
     }
 }
 
@@ -204,7 +202,7 @@ pub fn print(text: &str) -> ExitCode {
 }
 
 /// Colours on a terminal, unless NO_COLOR asks for none (no-color.org).
-fn is_colourful(stream: &io::Stderr) -> bool {
+fn is_colourful(stream: &impl IsTerminal) -> bool {
     stream.is_terminal() && env("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 

@@ -9,12 +9,13 @@
 //! Every stage is a plain type with one verb, and they meet only here. Two ways lead to the upstream: [`flight`] for what
 //! may be shared or stored, [`direct`] for everything else.
 
+pub(crate) mod alone;
 mod body;
 mod detach;
 mod direct;
 mod exchange;
 mod flight;
-mod intake;
+pub(crate) mod intake;
 mod mishap;
 mod request_id;
 mod tunnel;

@@ -95,7 +95,7 @@ impl Refusal {
     }
 
     /// One sentence for a person.
-    fn detail(&self) -> Cow<'_, str> {
+    pub(crate) fn detail(&self) -> Cow<'_, str> {
         match self {
             Self::BadTarget(reason) => format!("{reason}.").into(),
             Self::BadFraming(reason) => format!("{reason}.").into(),

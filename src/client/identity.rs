@@ -90,6 +90,23 @@ impl IdentityFields {
         if is_known { Identity::Known(digest.finish()) } else { Identity::Anonymous }
     }
 
+    /// All of them, as [`IdentityFields::parse`] reads them.
+    pub fn names(&self) -> impl Iterator<Item = String> + '_ {
+        let headers = self.headers.iter().map(ToString::to_string);
+        headers.chain(self.cookies.iter().map(|name| format!("cookie:{name}")))
+    }
+
+    /// Those that a request carries.
+    pub fn names_in<'r>(&'r self, request: &'r HeaderMap) -> impl Iterator<Item = String> + 'r {
+        let has_header = |name: &&HeaderName| match **name {
+            COOKIE => cookies(request).next().is_some(),
+            _ => request.contains_key(*name),
+        };
+        let has_cookie = |name: &&String| cookie_values(request, name).next().is_some();
+        let headers = self.headers.iter().filter(has_header).map(ToString::to_string);
+        headers.chain(self.cookies.iter().filter(has_cookie).map(|name| format!("cookie:{name}")))
+    }
+
     /// Whether the source is of a kind that can tell users apart.
     fn include(&mut self, source: &KeySource) -> bool {
         match source {

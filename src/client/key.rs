@@ -6,6 +6,7 @@
 
 mod query;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
@@ -90,38 +91,40 @@ impl KeySpec {
 }
 
 impl KeySource {
-    /// Adds the request's value; `false` if it has none, or several, or counts by address anyway.
-    fn add_to(&self, digest: &mut Digest, seen: &Seen<'_>) -> bool {
+    /// What the request gives for it; none if it gives nothing, or several different values, or counts by address
+    /// anyway.
+    pub fn value<'s>(&self, seen: &Seen<'s>) -> Option<Cow<'s, [u8]>> {
         let headers = &seen.parts.headers;
-        let mut add = |kind: &str, name: &str, value: &[u8]| {
-            [kind.as_bytes(), name.as_bytes(), value].into_iter().for_each(|part| digest.add(part));
-        };
         match self {
-            Self::ClientIp => return false,
-            Self::Global => add("global", "", b""),
+            Self::ClientIp => None,
+            Self::Global => Some(Cow::Borrowed(b"")),
             Self::Header(name) => {
-                let Some(value) = only(headers.get_all(name).into_iter().map(HeaderValue::as_bytes)) else {
-                    return false;
-                };
-                if *name == AUTHORIZATION {
-                    add("header", name.as_str(), &canonical_credentials(value));
-                } else {
-                    add("header", name.as_str(), value);
-                }
+                let value = only(headers.get_all(name).into_iter().map(HeaderValue::as_bytes))?;
+                Some(match *name == AUTHORIZATION {
+                    true => Cow::Owned(canonical_credentials(value)),
+                    false => Cow::Borrowed(value),
+                })
             }
-            Self::Cookie(name) => match only(cookie_values(headers, name)) {
-                Some(value) => add("cookie", name, value),
-                None => return false,
-            },
-            Self::Query(name) => match only(query::values(seen.parts.uri.query().unwrap_or(""), name)) {
-                Some(value) => add("query", name, &value),
-                None => return false,
-            },
-            Self::Path(name) => match (seen.capture)(name) {
-                Some(value) if !value.is_empty() => add("path", name, value.as_bytes()),
-                _ => return false,
-            },
+            Self::Cookie(name) => only(cookie_values(headers, name)).map(Cow::Borrowed),
+            Self::Query(name) => only(query::values(seen.parts.uri.query().unwrap_or(""), name)),
+            Self::Path(name) => {
+                (seen.capture)(name).filter(|value| !value.is_empty()).map(|value| value.as_bytes().into())
+            }
         }
+    }
+
+    /// Adds the request's value; `false` if there is none to add.
+    fn add_to(&self, digest: &mut Digest, seen: &Seen<'_>) -> bool {
+        let Some(value) = self.value(seen) else { return false };
+        let (kind, name) = match self {
+            Self::ClientIp => return false,
+            Self::Global => ("global", ""),
+            Self::Header(name) => ("header", name.as_str()),
+            Self::Cookie(name) => ("cookie", name.as_str()),
+            Self::Query(name) => ("query", name.as_str()),
+            Self::Path(name) => ("path", name.as_str()),
+        };
+        [kind.as_bytes(), name.as_bytes(), &value].into_iter().for_each(|part| digest.add(part));
         true
     }
 }

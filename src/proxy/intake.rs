@@ -13,9 +13,10 @@ use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 
+use super::alone::Alone;
 use super::exchange::Exchange;
 use crate::admission::{Asking, Permit, Shed};
-use crate::cache::{CacheKey, Mode};
+use crate::cache::CacheKey;
 use crate::client::{ClientAddress, Identity, KeySpec, PartitionKey, Seen};
 use crate::collapse::FlightKey;
 use crate::digest::Digester;
@@ -29,7 +30,7 @@ use crate::server::Peer;
 use crate::upstream::{self, Forwarding};
 
 /// The scheme of the listener.
-const SCHEME: &str = "http";
+pub(crate) const SCHEME: &str = "http";
 const DEFAULT_PORT: u16 = 80;
 /// A body up to this size is read before a refusal, so that the connection can be used again.
 const DRAINED: u64 = 64 * 1024;
@@ -37,13 +38,13 @@ const DRAIN_TIME: Duration = Duration::from_secs(1);
 
 /// A request as the stages see it.
 #[derive(Debug, Clone)]
-pub(super) struct Asked {
+pub(crate) struct Asked {
     /// Its head, canonical.
-    pub(super) parts: Parts,
-    pub(super) route: Arc<Route>,
+    pub(crate) parts: Parts,
+    pub(crate) route: Arc<Route>,
     destination: Destination,
     captures: Captures,
-    pub(super) client: ClientAddress,
+    pub(crate) client: ClientAddress,
     /// Read when somebody asks for it: what is neither stored nor shared needs none.
     /// (Bytes and not a number: an alignment of 16 would cost the allocator its fast way.)
     identity: OnceLock<Option<[u8; 16]>>,
@@ -63,21 +64,23 @@ pub(super) fn receive(
     state: &State,
     exchange: &mut Exchange,
 ) -> Result<Option<Box<Asked>>, Refusal> {
-    let Some((destination, captures)) = look(&mut parts, body, policy)? else { return Ok(None) };
-    let route = Arc::clone(&destination.route);
-    exchange.routed(&route, &parts);
+    let upload = body.map_or(0, |body| body.size_hint().lower());
+    let Some(found) = look(&mut parts, upload, policy)? else { return Ok(None) };
+    exchange.routed(&found.0.route, &parts);
     let client = policy.trusted_proxies.resolve(peer.address, &parts.headers);
     exchange.asked_by(client.ip);
     let has_body = body.is_some_and(|body| !body.is_end_stream());
-    let digester = state.digester;
-    let identity = OnceLock::new();
-    Ok(Some(Box::new(Asked { parts, route, destination, captures, client, identity, digester, has_body })))
+    Ok(Some(Box::new(Asked::new(parts, found, client, has_body, state.digester))))
 }
 
-/// Checks what the protocol library lets through, canonicalises, and finds the route.
-fn look(
+/// Checks what the protocol library lets through, canonicalises, and finds the route; `None` for `OPTIONS *`. `upload`:
+/// the bytes that the body has at least.
+///
+/// # Errors
+/// The refusal; the head is canonical if that is [`Refusal::NoRoute`].
+pub(crate) fn look(
     parts: &mut Parts,
-    body: Option<&Incoming>,
+    upload: u64,
     policy: &Policy,
 ) -> Result<Option<(Destination, Captures)>, Refusal> {
     if matches!(parts.method, Method::CONNECT | Method::TRACE) {
@@ -85,7 +88,7 @@ fn look(
     }
     check_framing(parts)?;
     target::canonicalize(parts, DEFAULT_PORT)?;
-    if body.is_some_and(|body| body.size_hint().lower() > policy.listener.max_body_bytes) {
+    if upload > policy.listener.max_body_bytes {
         return Err(Refusal::Upload(UploadFault::TooLarge));
     }
     if parts.uri.path() == "*" {
@@ -130,18 +133,31 @@ async fn drain(mut body: Incoming) -> bool {
 }
 
 impl Asked {
-    /// Whether others may share what this request asks for, or a stored response answer it: a plain GET or HEAD without
-    /// body, range, upgrade, event stream or condition on changing.
+    /// A canonical head with what was found out about it.
+    #[inline]
+    pub(crate) fn new(
+        parts: Parts,
+        (destination, captures): (Destination, Captures),
+        client: ClientAddress,
+        has_body: bool,
+        digester: Digester,
+    ) -> Self {
+        let (route, identity) = (Arc::clone(&destination.route), OnceLock::new());
+        Self { parts, route, destination, captures, client, identity, digester, has_body }
+    }
+
+    /// Whether others may share what this request asks for, or a stored response answer it.
     pub(super) fn may_share(&self) -> bool {
-        let route = &self.route;
-        matches!(self.parts.method, Method::GET | Method::HEAD)
-            && !self.has_body
-            && (route.collapse != Collapse::Off || route.cache.mode != Mode::Off)
-            && !has_special_wishes(&self.parts.headers)
+        self.alone().is_none()
+    }
+
+    /// Why it may not.
+    pub(crate) fn alone(&self) -> Option<Alone> {
+        Alone::reason(&self.parts, self.has_body, &self.route)
     }
 
     /// Whose request it is.
-    fn identity(&self) -> Identity {
+    pub(crate) fn identity(&self) -> Identity {
         let known = self.identity.get_or_init(|| {
             match self.route.identity.identify(&self.parts.headers, &self.digester) {
                 Identity::Known(digest) => Some(digest.to_be_bytes()),
@@ -151,16 +167,17 @@ impl Asked {
         known.map_or(Identity::Anonymous, |digest| Identity::Known(u128::from_be_bytes(digest)))
     }
 
-    pub(super) fn is_credentialed(&self) -> bool {
+    pub(crate) fn is_credentialed(&self) -> bool {
         self.identity() != Identity::Anonymous
     }
 
-    fn resource(&self) -> CacheKey {
+    /// The name of what it asks for, whoever asks.
+    pub(crate) fn resource(&self) -> CacheKey {
         self.route.cache.key.key(&self.digester, SCHEME, &self.parts)
     }
 
     /// Where a stored response for it is.
-    pub(super) fn storage_key(&self) -> CacheKey {
+    pub(crate) fn storage_key(&self) -> CacheKey {
         let identity = match self.identity() {
             Identity::Known(identity) => Some(identity),
             Identity::Anonymous => None,
@@ -169,7 +186,7 @@ impl Asked {
     }
 
     /// Which flight it may join: the same route, method, resource, identity and codings.
-    pub(super) fn flight_key(&self) -> FlightKey {
+    pub(crate) fn flight_key(&self) -> FlightKey {
         let mut digest = self.digester.begin();
         digest.add(self.route.name.as_bytes());
         digest.add(self.parts.method.as_str().as_bytes());
@@ -187,16 +204,18 @@ impl Asked {
     }
 
     /// The key under which a limit or a pool counts it.
-    pub(super) fn partition(&self, spec: &KeySpec) -> PartitionKey {
+    pub(crate) fn partition(&self, spec: &KeySpec) -> PartitionKey {
+        self.with_seen(|seen| spec.partition(seen, &self.digester))
+    }
+
+    /// Runs `look` on what keys are made of.
+    pub(crate) fn with_seen<R>(&self, look: impl FnOnce(&Seen<'_>) -> R) -> R {
         let capture = |name: &str| self.capture(name);
-        spec.partition(
-            &Seen { parts: &self.parts, address: self.client.ip, capture: &capture },
-            &self.digester,
-        )
+        look(&Seen { parts: &self.parts, address: self.client.ip, capture: &capture })
     }
 
     /// What the route's pattern captured under a name.
-    pub(super) fn capture(&self, name: &str) -> Option<&str> {
+    pub(crate) fn capture(&self, name: &str) -> Option<&str> {
         let index = self.destination.captures.iter().position(|known| **known == *name)?;
         self.captures.value(self.parts.uri.path(), index)
     }
@@ -231,18 +250,6 @@ fn outgoing(mut parts: Parts, client: ClientAddress, peer: &Peer, request_id: &H
 }
 
 /// The canonical host of a head that was taken in.
-pub(super) fn host(headers: &HeaderMap) -> &str {
+pub(crate) fn host(headers: &HeaderMap) -> &str {
     headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default()
-}
-
-fn has_special_wishes(headers: &HeaderMap) -> bool {
-    headers.keys().any(|name| match *name {
-        header::RANGE
-        | header::IF_RANGE
-        | header::UPGRADE
-        | header::IF_MATCH
-        | header::IF_UNMODIFIED_SINCE => true,
-        header::ACCEPT => fields::has_token(headers, name, "text/event-stream"),
-        _ => false,
-    })
 }

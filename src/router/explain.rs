@@ -69,6 +69,9 @@ impl fmt::Display for Miss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotAPath => f.write_str("the target is not a path"),
+            Self::Segment { index, wanted, found } if found.is_empty() => {
+                write!(f, "segment {} is empty, not `{wanted}`", index + 1)
+            }
             Self::Segment { index, wanted, found } => {
                 write!(f, "segment {} is `{found}`, not `{wanted}`", index + 1)
             }
