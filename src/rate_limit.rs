@@ -62,6 +62,8 @@ pub enum Charge {
 #[derive(Debug)]
 pub struct RateLimit {
     spec: Spec,
+    /// What a refused client is told, in a sentence.
+    refusal: Box<str>,
     edition: Edition,
     fields: Fields,
     buckets: Arc<Buckets>,
@@ -73,7 +75,8 @@ impl RateLimit {
     pub fn new(spec: Spec, buckets: Arc<Buckets>) -> Self {
         let edition = buckets.edition(&spec.tiers, spec.burst);
         let fields = Fields::new(&spec.name, &spec.tiers, spec.burst);
-        Self { spec, edition, fields, buckets }
+        let refusal = format!("The rate limit \"{}\" allows {}.", spec.name, words(&spec)).into();
+        Self { spec, refusal, edition, fields, buckets }
     }
 
     /// Charges a request, unless that is one too many.
@@ -101,11 +104,7 @@ impl RateLimit {
 
     /// What it allows, for people: `2 per minute and 10 per hour`.
     pub fn in_words(&self) -> String {
-        let tiers = self.spec.tiers.iter().map(|tier| {
-            let number = tier.limit().saturating_add(self.spec.burst);
-            Quota::new(number, tier.window()).to_string().replace('/', " per ")
-        });
-        tiers.collect::<Vec<_>>().join(" and ")
+        words(&self.spec)
     }
 
     /// How long until a request of `key` would be allowed; zero if it would be now. Charges nothing.
@@ -130,6 +129,15 @@ impl RateLimit {
             }
         }
     }
+}
+
+/// `2 per minute and 10 per hour`.
+fn words(spec: &Spec) -> String {
+    let tiers = spec.tiers.iter().map(|tier| {
+        let number = tier.limit().saturating_add(spec.burst);
+        Quota::new(number, tier.window()).to_string().replace('/', " per ")
+    });
+    tiers.collect::<Vec<_>>().join(" and ")
 }
 
 /// Charges all limits of a request, or none.
@@ -224,9 +232,9 @@ impl Limited {
         &self.limit.spec.name
     }
 
-    /// What it allows, for people.
-    pub fn in_words(&self) -> String {
-        self.limit.in_words()
+    /// A sentence for people.
+    pub fn in_words(&self) -> &str {
+        &self.limit.refusal
     }
 
     /// The shortest wait after which the same request would be allowed, exactly.

@@ -3,6 +3,9 @@
 //! Stages say the cause; here it becomes a status, a `Retry-After`, a problem document (RFC 9457) and a `Proxy-Status`
 //! (RFC 9209). A refusal is never stored and never forwarded.
 
+mod kind;
+
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +14,8 @@ use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 
-use crate::admission::{Shed, ShedReason};
+use self::kind::Kind;
+use crate::admission::Shed;
 use crate::http::body::UploadFault;
 use crate::http::target::BadTarget;
 use crate::rate_limit::{Limited, RATELIMIT, RATELIMIT_POLICY};
@@ -60,25 +64,6 @@ pub enum Refusal {
     Internal,
 }
 
-/// How a kind of refusal is told.
-struct Kind {
-    status: StatusCode,
-    /// The last part of the problem's `type`.
-    slug: &'static str,
-    title: &'static str,
-    /// An error type of RFC 9209 section 2.3.
-    proxy_error: &'static str,
-}
-
-const fn kind(
-    status: StatusCode,
-    slug: &'static str,
-    title: &'static str,
-    proxy_error: &'static str,
-) -> Kind {
-    Kind { status, slug, title, proxy_error }
-}
-
 impl Refusal {
     /// The status of the answer.
     pub fn status(&self) -> StatusCode {
@@ -109,105 +94,28 @@ impl Refusal {
         }
     }
 
-    fn kind(&self) -> Kind {
-        use upstream::Error as Up;
-        match self {
-            Self::BadTarget(_) | Self::BadFraming(_) => BAD_REQUEST,
-            Self::MethodNotAllowed => METHOD,
-            Self::UnknownCoding => CODING,
-            Self::HeadTooLarge => HEAD_TOO_LARGE,
-            Self::Upload(UploadFault::TooLarge) => BODY_TOO_LARGE,
-            Self::Upload(UploadFault::Broken) => BAD_REQUEST,
-            Self::Upload(UploadFault::Stalled) => BODY_STALLED,
-            Self::NoRoute => NO_ROUTE,
-            Self::Limited(_) => RATE_LIMITED,
-            Self::Shed(shed) => Kind {
-                status: shed.status,
-                ..if shed.reason == ShedReason::Timeout { QUEUE_TIMEOUT } else { IN_FLIGHT }
-            },
-            Self::Upstream(Up::AcquireTimeout) => NO_CONNECTION,
-            Self::Upstream(Up::ConnectionRefused) => kind(
-                StatusCode::BAD_GATEWAY,
-                "upstream-unreachable",
-                "The upstream refused the connection",
-                "connection_refused",
-            ),
-            Self::Upstream(Up::Dns) => kind(
-                StatusCode::BAD_GATEWAY,
-                "upstream-unknown",
-                "The upstream's name did not resolve",
-                "dns_error",
-            ),
-            Self::Upstream(Up::ConnectionTerminated) => kind(
-                StatusCode::BAD_GATEWAY,
-                "upstream-closed",
-                "The upstream closed the connection",
-                "connection_terminated",
-            ),
-            Self::Upstream(Up::InvalidResponse) => kind(
-                StatusCode::BAD_GATEWAY,
-                "upstream-invalid",
-                "The upstream's response was not valid",
-                "http_protocol_error",
-            ),
-            Self::UnaskedUpgrade => kind(
-                StatusCode::BAD_GATEWAY,
-                "upstream-invalid",
-                "The upstream switched protocols unasked",
-                "http_upgrade_failed",
-            ),
-            Self::Upstream(Up::ConnectTimeout) => kind(
-                StatusCode::GATEWAY_TIMEOUT,
-                "upstream-connect-timeout",
-                "The upstream could not be reached in time",
-                "connection_timeout",
-            ),
-            Self::Upstream(Up::ResponseTimeout) | Self::ExchangeTimeout => kind(
-                StatusCode::GATEWAY_TIMEOUT,
-                "upstream-timeout",
-                "The upstream did not answer in time",
-                "http_response_timeout",
-            ),
-            Self::TooManyFollowers => kind(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "too-many-waiting",
-                "Too many requests wait for the same answer",
-                "connection_limit_reached",
-            ),
-            Self::OnlyIfCached => kind(
-                StatusCode::GATEWAY_TIMEOUT,
-                "not-stored",
-                "Nothing usable is stored",
-                "http_request_denied",
-            ),
-            Self::Internal => {
-                kind(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error", "proxy_internal_error")
-            }
-        }
-    }
-
     /// One sentence for a person.
-    fn detail(&self) -> String {
+    fn detail(&self) -> Cow<'_, str> {
         match self {
-            Self::BadTarget(reason) => format!("{reason}."),
-            Self::BadFraming(reason) => format!("{reason}."),
-            Self::MethodNotAllowed => "CONNECT and TRACE are not forwarded.".to_owned(),
-            Self::UnknownCoding => "Only `Transfer-Encoding: chunked` is understood.".to_owned(),
-            Self::HeadTooLarge => "The request's head is larger than the listener allows.".to_owned(),
-            Self::Upload(fault) => format!("{fault}."),
-            Self::NoRoute => "No route of the configuration matches this request.".to_owned(),
-            Self::Limited(limited) => {
-                format!("The rate limit \"{}\" allows {}.", limited.limit(), limited.in_words())
+            Self::BadTarget(reason) => format!("{reason}.").into(),
+            Self::BadFraming(reason) => format!("{reason}.").into(),
+            Self::MethodNotAllowed => "CONNECT and TRACE are not forwarded.".into(),
+            Self::UnknownCoding => "Only `Transfer-Encoding: chunked` is understood.".into(),
+            Self::HeadTooLarge => "The request's head is larger than the listener allows.".into(),
+            Self::Upload(fault) => format!("{fault}.").into(),
+            Self::NoRoute => "No route of the configuration matches this request.".into(),
+            Self::Limited(limited) => limited.in_words().into(),
+            Self::Shed(shed) => {
+                format!("The in-flight limit \"{}\" is reached: {}.", shed.pool, shed.reason).into()
             }
-            Self::Shed(shed) => format!("The in-flight limit \"{}\" is reached: {}.", shed.pool, shed.reason),
-            Self::Upstream(error) => format!("{error}."),
+            Self::Upstream(error) => format!("{error}.").into(),
             Self::UnaskedUpgrade => {
-                "The upstream answered 101 to a request that asked for no upgrade.".to_owned()
+                "The upstream answered 101 to a request that asked for no upgrade.".into()
             }
-            Self::ExchangeTimeout => "The exchange took longer than the route allows.".to_owned(),
-            Self::TooManyFollowers => "More requests than allowed wait for this answer already.".to_owned(),
-            Self::OnlyIfCached => "The request said only-if-cached, and nothing usable is stored.".to_owned(),
-            Self::Internal => "forebay failed on this request.".to_owned(),
+            Self::ExchangeTimeout => "The exchange took longer than the route allows.".into(),
+            Self::TooManyFollowers => "More requests than allowed wait for this answer already.".into(),
+            Self::OnlyIfCached => "The request said only-if-cached, and nothing usable is stored.".into(),
+            Self::Internal => "forebay failed on this request.".into(),
         }
     }
 
@@ -226,13 +134,13 @@ impl Refusal {
 
     /// The answer. `spread` in 0..1 spreads the returns of those who are turned away together.
     pub fn response(&self, request_id: &HeaderValue, spread: f64) -> Response<Bytes> {
-        let Kind { status, slug, title, proxy_error } = self.kind();
+        let Kind { status, slug, title, proxy_status } = self.kind();
         let retry_after = self.retry_after(spread);
         let body = self.document(status, slug, title, retry_after, request_id);
         let mut headers = HeaderMap::with_capacity(10);
         headers.insert(header::CONTENT_TYPE, PROBLEM_JSON);
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.insert(PROXY_STATUS, proxy_status(proxy_error));
+        headers.insert(PROXY_STATUS, HeaderValue::from_static(proxy_status));
         if let Some(seconds) = retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
@@ -291,51 +199,14 @@ impl Refusal {
     }
 }
 
-const BAD_REQUEST: Kind = kind(StatusCode::BAD_REQUEST, "bad-request", "Bad request", "http_request_error");
-const METHOD: Kind =
-    kind(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed", "http_request_denied");
-const CODING: Kind =
-    kind(StatusCode::NOT_IMPLEMENTED, "unknown-coding", "Unknown transfer coding", "http_request_error");
-const HEAD_TOO_LARGE: Kind = kind(
-    StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-    "head-too-large",
-    "Request head too large",
-    "http_request_error",
-);
-const BODY_TOO_LARGE: Kind =
-    kind(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "Request body too large", "http_request_denied");
-const BODY_STALLED: Kind =
-    kind(StatusCode::REQUEST_TIMEOUT, "body-stalled", "Request body stalled", "http_request_error");
-const NO_ROUTE: Kind = kind(StatusCode::NOT_FOUND, "no-route", "No route", "destination_not_found");
-const RATE_LIMITED: Kind =
-    kind(StatusCode::TOO_MANY_REQUESTS, "rate-limited", "Too many requests", "http_request_denied");
-const IN_FLIGHT: Kind = kind(
-    StatusCode::TOO_MANY_REQUESTS,
-    "in-flight-limit",
-    "Too many requests in flight",
-    "http_request_denied",
-);
-const QUEUE_TIMEOUT: Kind = kind(
-    StatusCode::SERVICE_UNAVAILABLE,
-    "queue-timeout",
-    "Waited too long in the queue",
-    "connection_limit_reached",
-);
-const NO_CONNECTION: Kind = kind(
-    StatusCode::SERVICE_UNAVAILABLE,
-    "no-connection",
-    "No connection to the upstream was free",
-    "connection_limit_reached",
-);
-
-fn proxy_status(error: &str) -> HeaderValue {
-    HeaderValue::from_str(&format!("forebay; error={error}"))
-        .unwrap_or_else(|_| HeaderValue::from_static("forebay"))
-}
-
 /// A JSON string; names from the config may hold anything.
 fn push_json(out: &mut String, text: &str) {
     out.push('"');
+    if text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
+        out.push_str(text);
+        out.push('"');
+        return;
+    }
     for character in text.chars() {
         match character {
             '"' | '\\' => out.extend(['\\', character]),

@@ -96,12 +96,20 @@ fn remove_named_by_connection(headers: &mut HeaderMap) {
         .get_all(header::CONNECTION)
         .iter()
         .flat_map(tokens)
+        .filter(|token| !is_about_the_connection(token))
         .filter_map(|token| HeaderName::from_bytes(token).ok())
         .filter(|name| !is_end_to_end_for_sure(name))
         .collect();
     for name in named {
         headers.remove(name);
     }
+}
+
+/// The usual members of `Connection`: options, and fields that are removed anyway.
+fn is_about_the_connection(token: &[u8]) -> bool {
+    [b"keep-alive".as_slice(), b"close", b"upgrade", b"te"]
+        .iter()
+        .any(|usual| token.eq_ignore_ascii_case(usual))
 }
 
 /// Fields that identify, frame or authorise: `Connection: Authorization` must not make a request anonymous on its way.

@@ -95,6 +95,9 @@ fn canonicalize_host(parts: &mut Parts, default_port: u16) -> Result<(), BadTarg
 /// # Errors
 /// [`BadTarget::MalformedHost`] for anything that is not `host[:port]` or `[v6][:port]`.
 pub fn canonical_host(text: &str, default_port: u16) -> Result<Cow<'_, str>, BadTarget> {
+    if is_plain_host(text.as_bytes()) {
+        return Ok(Cow::Borrowed(text));
+    }
     let (name, port) = split_port(text)?;
     let is_valid = match name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
@@ -112,6 +115,11 @@ pub fn canonical_host(text: &str, default_port: u16) -> Result<Cow<'_, str>, Bad
     } else {
         Cow::Borrowed(keep)
     })
+}
+
+/// Whether a host is a lower-case name or address without a port: the usual case, decided in one walk.
+fn is_plain_host(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().all(|byte| is_host_byte(*byte) && !byte.is_ascii_uppercase())
 }
 
 /// `host[:port]` in two; a port of `Some(None)` is an empty one, which RFC 3986 section 3.2.3 allows.

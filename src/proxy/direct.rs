@@ -44,7 +44,8 @@ impl Proxy {
         exchange: &mut Exchange,
     ) -> Result<Response<Body>, Refusal> {
         exchange.charge(&asked, &asked.route.upstream_rate_limits)?;
-        let permit = asked.admit().await?;
+        // In a box of its own, and only where there is a pool: the usual way stays small.
+        let permit = if asked.route.in_flight.is_some() { Box::pin(asked.admit()).await? } else { None };
         exchange.queued = permit.as_ref().map(Permit::waited);
         let admitted = self.state.clock.now();
         let route = Arc::clone(&asked.route);

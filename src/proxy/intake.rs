@@ -45,7 +45,8 @@ pub(super) struct Asked {
     captures: Captures,
     pub(super) client: ClientAddress,
     /// Read when somebody asks for it: what is neither stored nor shared needs none.
-    identity: OnceLock<Identity>,
+    /// (Bytes and not a number: an alignment of 16 would cost the allocator its fast way.)
+    identity: OnceLock<Option<[u8; 16]>>,
     digester: Digester,
     pub(super) has_body: bool,
 }
@@ -141,7 +142,13 @@ impl Asked {
 
     /// Whose request it is.
     fn identity(&self) -> Identity {
-        *self.identity.get_or_init(|| self.route.identity.identify(&self.parts.headers, &self.digester))
+        let known = self.identity.get_or_init(|| {
+            match self.route.identity.identify(&self.parts.headers, &self.digester) {
+                Identity::Known(digest) => Some(digest.to_be_bytes()),
+                Identity::Anonymous => None,
+            }
+        });
+        known.map_or(Identity::Anonymous, |digest| Identity::Known(u128::from_be_bytes(digest)))
     }
 
     pub(super) fn is_credentialed(&self) -> bool {

@@ -29,11 +29,10 @@ fn is_harmless(id: &[u8]) -> bool {
 
 fn made() -> HeaderValue {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut number = random();
     let mut text = [b'0'; 32];
-    for digit in &mut text {
-        *digit = DIGITS.get((number & 15) as usize).copied().unwrap_or(b'0');
-        number >>= 4;
+    for (digits, byte) in text.chunks_exact_mut(2).zip(random().to_ne_bytes()) {
+        let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or(b'0');
+        digits.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
     }
     HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
 }

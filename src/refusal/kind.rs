@@ -1,0 +1,169 @@
+//! How each kind of refusal is told: its status, its name, and what `Proxy-Status` says.
+
+use http::StatusCode;
+
+use super::Refusal;
+use crate::admission::ShedReason;
+use crate::http::body::UploadFault;
+use crate::upstream;
+
+/// How a kind of refusal is told.
+pub(super) struct Kind {
+    pub(super) status: StatusCode,
+    /// The last part of the problem's `type`.
+    pub(super) slug: &'static str,
+    pub(super) title: &'static str,
+    /// The `Proxy-Status` with an error type of RFC 9209 section 2.3.
+    pub(super) proxy_status: &'static str,
+}
+
+const fn kind(
+    status: StatusCode,
+    slug: &'static str,
+    title: &'static str,
+    proxy_status: &'static str,
+) -> Kind {
+    Kind { status, slug, title, proxy_status }
+}
+
+impl Refusal {
+    /// How it is told.
+    pub(super) fn kind(&self) -> Kind {
+        use upstream::Error as Up;
+        match self {
+            Self::BadTarget(_) | Self::BadFraming(_) => BAD_REQUEST,
+            Self::MethodNotAllowed => METHOD,
+            Self::UnknownCoding => CODING,
+            Self::HeadTooLarge => HEAD_TOO_LARGE,
+            Self::Upload(UploadFault::TooLarge) => BODY_TOO_LARGE,
+            Self::Upload(UploadFault::Broken) => BAD_REQUEST,
+            Self::Upload(UploadFault::Stalled) => BODY_STALLED,
+            Self::NoRoute => NO_ROUTE,
+            Self::Limited(_) => RATE_LIMITED,
+            Self::Shed(shed) => Kind {
+                status: shed.status,
+                ..if shed.reason == ShedReason::Timeout { QUEUE_TIMEOUT } else { IN_FLIGHT }
+            },
+            Self::Upstream(Up::AcquireTimeout) => NO_CONNECTION,
+            Self::Upstream(Up::ConnectionRefused) => kind(
+                StatusCode::BAD_GATEWAY,
+                "upstream-unreachable",
+                "The upstream refused the connection",
+                "forebay; error=connection_refused",
+            ),
+            Self::Upstream(Up::Dns) => kind(
+                StatusCode::BAD_GATEWAY,
+                "upstream-unknown",
+                "The upstream's name did not resolve",
+                "forebay; error=dns_error",
+            ),
+            Self::Upstream(Up::ConnectionTerminated) => kind(
+                StatusCode::BAD_GATEWAY,
+                "upstream-closed",
+                "The upstream closed the connection",
+                "forebay; error=connection_terminated",
+            ),
+            Self::Upstream(Up::InvalidResponse) => kind(
+                StatusCode::BAD_GATEWAY,
+                "upstream-invalid",
+                "The upstream's response was not valid",
+                "forebay; error=http_protocol_error",
+            ),
+            Self::UnaskedUpgrade => kind(
+                StatusCode::BAD_GATEWAY,
+                "upstream-invalid",
+                "The upstream switched protocols unasked",
+                "forebay; error=http_upgrade_failed",
+            ),
+            Self::Upstream(Up::ConnectTimeout) => kind(
+                StatusCode::GATEWAY_TIMEOUT,
+                "upstream-connect-timeout",
+                "The upstream could not be reached in time",
+                "forebay; error=connection_timeout",
+            ),
+            Self::Upstream(Up::ResponseTimeout) | Self::ExchangeTimeout => kind(
+                StatusCode::GATEWAY_TIMEOUT,
+                "upstream-timeout",
+                "The upstream did not answer in time",
+                "forebay; error=http_response_timeout",
+            ),
+            Self::TooManyFollowers => kind(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "too-many-waiting",
+                "Too many requests wait for the same answer",
+                "forebay; error=connection_limit_reached",
+            ),
+            Self::OnlyIfCached => kind(
+                StatusCode::GATEWAY_TIMEOUT,
+                "not-stored",
+                "Nothing usable is stored",
+                "forebay; error=http_request_denied",
+            ),
+            Self::Internal => kind(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "internal",
+                "Internal error",
+                "forebay; error=proxy_internal_error",
+            ),
+        }
+    }
+}
+
+const BAD_REQUEST: Kind =
+    kind(StatusCode::BAD_REQUEST, "bad-request", "Bad request", "forebay; error=http_request_error");
+const METHOD: Kind = kind(
+    StatusCode::METHOD_NOT_ALLOWED,
+    "method-not-allowed",
+    "Method not allowed",
+    "forebay; error=http_request_denied",
+);
+const CODING: Kind = kind(
+    StatusCode::NOT_IMPLEMENTED,
+    "unknown-coding",
+    "Unknown transfer coding",
+    "forebay; error=http_request_error",
+);
+const HEAD_TOO_LARGE: Kind = kind(
+    StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+    "head-too-large",
+    "Request head too large",
+    "forebay; error=http_request_error",
+);
+const BODY_TOO_LARGE: Kind = kind(
+    StatusCode::PAYLOAD_TOO_LARGE,
+    "body-too-large",
+    "Request body too large",
+    "forebay; error=http_request_denied",
+);
+const BODY_STALLED: Kind = kind(
+    StatusCode::REQUEST_TIMEOUT,
+    "body-stalled",
+    "Request body stalled",
+    "forebay; error=http_request_error",
+);
+const NO_ROUTE: Kind =
+    kind(StatusCode::NOT_FOUND, "no-route", "No route", "forebay; error=destination_not_found");
+const RATE_LIMITED: Kind = kind(
+    StatusCode::TOO_MANY_REQUESTS,
+    "rate-limited",
+    "Too many requests",
+    "forebay; error=http_request_denied",
+);
+const IN_FLIGHT: Kind = kind(
+    StatusCode::TOO_MANY_REQUESTS,
+    "in-flight-limit",
+    "Too many requests in flight",
+    "forebay; error=http_request_denied",
+);
+const QUEUE_TIMEOUT: Kind = kind(
+    StatusCode::SERVICE_UNAVAILABLE,
+    "queue-timeout",
+    "Waited too long in the queue",
+    "forebay; error=connection_limit_reached",
+);
+const NO_CONNECTION: Kind = kind(
+    StatusCode::SERVICE_UNAVAILABLE,
+    "no-connection",
+    "No connection to the upstream was free",
+    "forebay; error=connection_limit_reached",
+);
