@@ -176,3 +176,6 @@ impl Hasher for Digested {
         self.0 = digest as u64;
     }
 }
+
+#[cfg(test)]
+mod tests;

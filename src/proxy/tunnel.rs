@@ -2,12 +2,12 @@
 //!
 //! It opens only after the upstream's own 101, asked for by the client, and keeps its permit for as long as it lives.
 
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::Duration;
-use std::{future, io};
 
 use http::{header, response};
 use hyper::upgrade::OnUpgrade;
@@ -18,6 +18,9 @@ use crate::admission::Permit;
 use crate::http::fields;
 use crate::policy::Afterlife;
 use crate::upstream::ResponseBody;
+
+/// How long one side may be silent after the other has ended: a server that misses the end holds no permit for ever.
+const HALF_OPEN: Duration = Duration::from_secs(30);
 
 /// Makes the upstream's 101 one for the client: the two fields that make the upgrade stay.
 pub(super) fn prepare_answer(parts: &mut response::Parts) {
@@ -53,32 +56,41 @@ pub(super) fn open(
 async fn join(client: OnUpgrade, upstream: ResponseBody, idle_timeout: Option<Duration>) -> io::Result<()> {
     let client = client.await.map_err(io::Error::other)?;
     let Some((server, early, _place)) = upstream.into_tunnel().await else { return Ok(()) };
-    let moved = Arc::new(AtomicU64::new(0));
-    let mut client = Counted { io: TokioIo::new(client), moved: Arc::clone(&moved) };
+    let traffic = Arc::new(Traffic::default());
+    let mut client = Counted { io: TokioIo::new(client), traffic: Arc::clone(&traffic) };
     client.write_all(&early).await?;
-    let mut server = TokioIo::new(server);
+    let mut server = Counted { io: TokioIo::new(server), traffic: Arc::clone(&traffic) };
     tokio::select! {
         copied = tokio::io::copy_bidirectional(&mut client, &mut server) => copied.map(|_| ()),
-        () = stalled(&moved, idle_timeout) => Err(io::ErrorKind::TimedOut.into()),
+        () = stalled(&traffic, idle_timeout) => Err(io::ErrorKind::TimedOut.into()),
     }
 }
 
-/// Waits until nothing has moved for so long.
-async fn stalled(moved: &AtomicU64, idle_timeout: Option<Duration>) {
-    let Some(limit) = idle_timeout else { return future::pending().await };
+/// Waits until nothing has moved for so long; without a limit, until one side has ended and the other is silent.
+async fn stalled(traffic: &Traffic, idle_timeout: Option<Duration>) {
     loop {
-        let before = moved.load(Relaxed);
-        tokio::time::sleep(limit).await;
-        if moved.load(Relaxed) == before {
+        let before = traffic.moved.load(Relaxed);
+        tokio::time::sleep(idle_timeout.unwrap_or(HALF_OPEN)).await;
+        let may_end = idle_timeout.is_some() || traffic.has_ended.load(Relaxed);
+        if may_end && traffic.moved.load(Relaxed) == before {
             return;
         }
     }
 }
 
-/// A stream that counts what moves through it.
+/// What is known of a tunnel.
+#[derive(Debug, Default)]
+struct Traffic {
+    /// How often bytes moved, either way.
+    moved: AtomicU64,
+    /// Whether one side has said its last.
+    has_ended: AtomicBool,
+}
+
+/// A stream that tells what moves through it.
 struct Counted<I> {
     io: I,
-    moved: Arc<AtomicU64>,
+    traffic: Arc<Traffic>,
 }
 
 impl<I: AsyncRead + Unpin> AsyncRead for Counted<I> {
@@ -87,8 +99,14 @@ impl<I: AsyncRead + Unpin> AsyncRead for Counted<I> {
         cx: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let before = into.filled().len();
         let read = Pin::new(&mut self.io).poll_read(cx, into);
-        self.moved.fetch_add(u64::from(read.is_ready()), Relaxed);
+        if read.is_ready() {
+            self.traffic.moved.fetch_add(1, Relaxed);
+            if into.filled().len() == before {
+                self.traffic.has_ended.store(true, Relaxed);
+            }
+        }
         read
     }
 }
@@ -96,7 +114,7 @@ impl<I: AsyncRead + Unpin> AsyncRead for Counted<I> {
 impl<I: AsyncWrite + Unpin> AsyncWrite for Counted<I> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.io).poll_write(cx, bytes);
-        self.moved.fetch_add(u64::from(written.is_ready()), Relaxed);
+        self.traffic.moved.fetch_add(u64::from(written.is_ready()), Relaxed);
         written
     }
 
@@ -106,5 +124,22 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Counted<I> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt as _;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_tunnel_without_a_limit_stays_open_until_one_side_ends_and_the_other_is_silent() {
+        let traffic = Arc::new(Traffic::default());
+        let hour = Duration::from_secs(3600);
+        assert!(tokio::time::timeout(hour, stalled(&traffic, None)).await.is_err());
+        let mut side = Counted { io: tokio::io::empty(), traffic: Arc::clone(&traffic) };
+        assert_eq!(side.read(&mut [0; 8]).await.unwrap(), 0);
+        assert!(tokio::time::timeout(3 * HALF_OPEN, stalled(&traffic, None)).await.is_ok());
     }
 }

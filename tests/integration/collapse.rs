@@ -275,3 +275,27 @@ async fn a_reader_that_stalls_is_cut_and_delays_nobody_for_long() {
     let response = quick.await.unwrap();
     assert_eq!((response.body.len(), response.cut_short), (320 * 65536, None));
 }
+
+#[tokio::test]
+async fn a_fetch_that_nobody_waits_for_ends_though_the_origin_says_nothing() {
+    let origin = Origin::start();
+    origin.on("/slow", Script::chunked().body("half").hang());
+    let proxy = Proxy::start(&origin, "upstreams.origin.body_timeout = '60s'").await;
+    let mut only = Connection::open(proxy.address).await;
+    only.send(request("GET /slow").bytes()).await;
+    only.head("GET").await;
+    drop(only);
+    wait_until("the origin is let go", || async { origin.active("/slow") == 0 }).await;
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_before_its_answer_is_no_failure_of_ours() {
+    let (origin, gate) = gated();
+    let proxy = Proxy::start(&origin, "").await;
+    let mut only = Connection::open(proxy.address).await;
+    only.send(request("GET /slow").bytes()).await;
+    wait_until("it is at the origin", || async { origin.active("/slow") == 1 }).await;
+    drop(only);
+    proxy.wait_for_metric("forebay_requests_total", &["status=\"499\""], 1.0).await;
+    gate.open();
+}

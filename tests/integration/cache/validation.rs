@@ -1,7 +1,7 @@
 //! Asking the origin whether it changed, and telling clients that it did not.
 
 use super::{cache, numbered};
-use crate::harness::{Origin, Proxy, Script, request, wait_until};
+use crate::harness::{Origin, Proxy, Script, request, seconds, wait_until};
 
 /// An origin that sends a body once and 304 to whoever names its validator.
 fn validating(validator: (&'static str, &'static str), condition: &'static str) -> Origin {
@@ -68,6 +68,8 @@ async fn a_conditional_request_fills_the_store_with_a_whole_response() {
     let conditional = request("GET /a").field("If-None-Match", "\"v1\"");
     assert_eq!(proxy.send(&conditional).await.status(), 304);
     assert_eq!(origin.only("/a").field("if-none-match"), None);
+    // The 304 goes out with the head of the fetch; the body comes after it.
+    proxy.wait_for_metric("forebay_cache_entries", &[], 1.0).await;
     let whole = proxy.get("/a").await;
     assert_eq!((whole.status(), whole.text(), whole.cache_says("hit")), (200, "answer 0", true));
 }
@@ -99,4 +101,61 @@ async fn a_changed_response_takes_the_place_of_the_stale_one() {
     assert_eq!(proxy.get("/a").await.text(), "body 0");
     wait_until("it is replaced", || async { proxy.get("/a").await.text() == "body 1" }).await;
     assert_eq!(origin.seen("/a")[1].field("if-none-match"), Some("\"v0\""));
+}
+
+#[tokio::test]
+async fn a_304_about_another_response_is_handed_to_nobody() {
+    let origin = Origin::start();
+    origin.on_each("*", |seen| match seen.field("if-none-match") {
+        Some(_) => Script::status(304).field("ETag", "\"other\""),
+        None => Script::ok(format!("body {}", seen.nth))
+            .field("ETag", &format!("\"v{}\"", seen.nth))
+            .field("Cache-Control", "max-age=1"),
+    });
+    let proxy = Proxy::start(&origin, "").await;
+    assert_eq!(proxy.get("/a").await.text(), "body 0");
+    wait_until("it is fetched anew", || async {
+        let response = proxy.get("/a").await;
+        assert_eq!(response.status(), 200);
+        response.text() == "body 2"
+    })
+    .await;
+    let conditions: Vec<_> =
+        origin.seen("/a").iter().map(|seen| seen.field("if-none-match").map(str::to_owned)).collect();
+    assert_eq!(conditions, [None, Some("\"v0\"".to_owned()), None]);
+}
+
+#[tokio::test]
+async fn a_304_that_nobody_asked_for_is_for_one_client_alone() {
+    let origin = Origin::start();
+    origin.on("/same", Script::status(304).after(seconds(0.2)));
+    let proxy = Proxy::start(&origin, "").await;
+    let both = [proxy.begin(&request("GET /same")), proxy.begin(&request("GET /same"))];
+    for one in both {
+        assert!(!one.await.unwrap().cache_says("collapsed"));
+    }
+    assert_eq!(origin.count("/same"), 2);
+}
+
+#[tokio::test]
+async fn what_a_full_answer_has_replaced_does_not_come_back_as_stale() {
+    let origin = Origin::start();
+    origin.on_each("*", |seen| match seen.nth {
+        0 => Script::ok("old").field("ETag", "\"v0\"").field("Cache-Control", "max-age=1, stale-if-error=60"),
+        1 => Script::ok("new").field("Cache-Control", "no-store"),
+        _ => Script::status(503),
+    });
+    let proxy = Proxy::start(&origin, "").await;
+    assert_eq!(proxy.get("/a").await.text(), "old");
+    wait_until("it is replaced", || async { proxy.get("/a").await.text() == "new" }).await;
+    assert_eq!(proxy.get("/a").await.status(), 503);
+}
+
+#[tokio::test]
+async fn conditions_are_answered_for_what_is_not_shared_too() {
+    let origin = Origin::start();
+    origin.on("/a", Script::ok("mine").field("ETag", "\"v1\"").field("Cache-Control", "private"));
+    let proxy = Proxy::start(&origin, "").await;
+    let response = proxy.send(&request("GET /a").field("If-None-Match", "\"v1\"")).await;
+    assert_eq!((response.status(), response.body.len()), (304, 0));
 }
