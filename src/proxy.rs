@@ -109,7 +109,7 @@ impl Proxy {
     ) -> Result<Step, Refusal> {
         let asked = intake::receive(parts, body.as_ref(), peer, &self.policy.load(), &self.state, exchange)?;
         let Some(asked) = asked else { return Ok(Step::Answered(about_the_server())) };
-        exchange.charge(&asked, &asked.route.rate_limits)?;
+        exchange.charge(&asked, &asked.route().rate_limits)?;
         if !asked.may_share() {
             return Ok(Step::Onward(asked, None));
         }
@@ -142,7 +142,7 @@ impl Proxy {
         peer: &Peer,
         exchange: &mut Exchange,
     ) -> Result<Response<Body>, Refusal> {
-        let (limit, exchange_began) = (asked.route.timeout, exchange.began);
+        let (limit, exchange_began) = (asked.route().timeout, exchange.began);
         let answer = async {
             match missed {
                 Some(missed) => Box::pin(self.fly(asked, missed, peer, exchange)).await,
@@ -162,7 +162,7 @@ impl Proxy {
     }
 
     fn look_up(&self, asked: &Asked, now: Instant) -> Lookup {
-        let (cache, key) = (&asked.route.cache, asked.storage_key());
+        let (cache, key) = (&asked.route().cache, asked.storage_key());
         self.state.cache.lookup(cache, key, &asked.parts, asked.is_credentialed(), now)
     }
 }

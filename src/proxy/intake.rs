@@ -41,7 +41,6 @@ const DRAIN_TIME: Duration = Duration::from_secs(1);
 pub(crate) struct Asked {
     /// Its head, canonical.
     pub(crate) parts: Parts,
-    pub(crate) route: Arc<Route>,
     destination: Destination,
     captures: Captures,
     pub(crate) client: ClientAddress,
@@ -133,6 +132,11 @@ async fn drain(mut body: Incoming) -> bool {
 }
 
 impl Asked {
+    /// What happens to the requests of its kind.
+    pub(crate) fn route(&self) -> &Arc<Route> {
+        &self.destination.route
+    }
+
     /// A canonical head with what was found out about it.
     #[inline]
     pub(crate) fn new(
@@ -142,8 +146,8 @@ impl Asked {
         has_body: bool,
         digester: Digester,
     ) -> Self {
-        let (route, identity) = (Arc::clone(&destination.route), OnceLock::new());
-        Self { parts, route, destination, captures, client, identity, digester, has_body }
+        let identity = OnceLock::new();
+        Self { parts, destination, captures, client, identity, digester, has_body }
     }
 
     /// Whether others may share what this request asks for, or a stored response answer it.
@@ -153,13 +157,13 @@ impl Asked {
 
     /// Why it may not.
     pub(crate) fn alone(&self) -> Option<Alone> {
-        Alone::reason(&self.parts, self.has_body, &self.route)
+        Alone::reason(&self.parts, self.has_body, &self.destination.route)
     }
 
     /// Whose request it is.
     pub(crate) fn identity(&self) -> Identity {
         let known = self.identity.get_or_init(|| {
-            match self.route.identity.identify(&self.parts.headers, &self.digester) {
+            match self.destination.route.identity.identify(&self.parts.headers, &self.digester) {
                 Identity::Known(digest) => Some(digest.to_be_bytes()),
                 Identity::Anonymous => None,
             }
@@ -173,7 +177,7 @@ impl Asked {
 
     /// The name of what it asks for, whoever asks.
     pub(crate) fn resource(&self) -> CacheKey {
-        self.route.cache.key.key(&self.digester, SCHEME, &self.parts)
+        self.destination.route.cache.key.key(&self.digester, SCHEME, &self.parts)
     }
 
     /// Where a stored response for it is.
@@ -182,16 +186,16 @@ impl Asked {
             Identity::Known(identity) => Some(identity),
             Identity::Anonymous => None,
         };
-        self.route.cache.storage_key(self.resource(), identity, &self.digester)
+        self.destination.route.cache.storage_key(self.resource(), identity, &self.digester)
     }
 
     /// Which flight it may join: the same route, method, resource, identity and codings.
     pub(crate) fn flight_key(&self) -> FlightKey {
         let mut digest = self.digester.begin();
-        digest.add(self.route.name.as_bytes());
+        digest.add(self.destination.route.name.as_bytes());
         digest.add(self.parts.method.as_str().as_bytes());
         digest.add(&self.resource().to_bytes());
-        match (self.identity(), self.route.collapse) {
+        match (self.identity(), self.destination.route.collapse) {
             (Identity::Known(identity), Collapse::Identity | Collapse::Off) => {
                 digest.add(&identity.to_be_bytes());
             }
@@ -232,11 +236,11 @@ impl Asked {
 
     /// A permit of the route's pool, where it has one.
     pub(super) async fn admit(&self) -> Result<Option<Permit>, Shed> {
-        let Some(InFlight { pool, per }) = &self.route.in_flight else { return Ok(None) };
+        let Some(InFlight { pool, per }) = &self.destination.route.in_flight else { return Ok(None) };
         let asking = Asking {
             per_key: per.as_ref().map(|per| self.partition(per)),
             client: self.partition(&KeySpec::client_ip()),
-            priority: self.route.priority,
+            priority: self.destination.route.priority,
         };
         pool.admit(asking).await.map(Some)
     }
