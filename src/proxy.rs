@@ -11,7 +11,6 @@
 
 pub(crate) mod alone;
 mod body;
-mod detach;
 mod direct;
 mod exchange;
 mod flight;
@@ -19,6 +18,7 @@ pub(crate) mod intake;
 mod mishap;
 mod request_id;
 mod tunnel;
+mod write;
 
 use std::pin::pin;
 use std::sync::Arc;

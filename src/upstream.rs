@@ -154,7 +154,8 @@ impl Commitment {
         }
     }
 
-    fn make(&self) {
+    /// Makes it.
+    pub(crate) fn make(&self) {
         self.0.0.store(true, Ordering::Release);
         self.0.1.notify_one();
     }
