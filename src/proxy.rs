@@ -13,6 +13,7 @@ pub(crate) mod alone;
 mod body;
 mod direct;
 mod exchange;
+mod fetch;
 mod flight;
 pub(crate) mod intake;
 mod mishap;

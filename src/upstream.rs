@@ -200,13 +200,8 @@ impl Cluster {
             .iter()
             .map(|server| Arc::new(Pool::new(server.clone(), &spec, connector.clone(), clock)))
             .collect();
-        let live = Live {
-            balancer: Balancer::new(spec.balance),
-            budget: RetryBudget::new(spec.retry_budget),
-            spec,
-            pools,
-        };
-        Self { clock, connector, live: ArcSwap::from_pointee(live), figures: Figures::default() }
+        let live = ArcSwap::from_pointee(Live::new(spec, pools));
+        Self { clock, connector, live, figures: Figures::default() }
     }
 
     /// Takes new settings; pools of servers that stay keep their connections and figures.
@@ -223,13 +218,7 @@ impl Cluster {
             )
         });
         let pools = pools.collect();
-        let live = Live {
-            balancer: Balancer::new(spec.balance),
-            budget: RetryBudget::new(spec.retry_budget),
-            spec,
-            pools,
-        };
-        self.live.store(Arc::new(live));
+        self.live.store(Arc::new(Live::new(spec, pools)));
     }
 
     /// How long it is waited for.
@@ -294,6 +283,13 @@ impl Cluster {
     pub fn sweep(&self) {
         let now = self.clock.now();
         self.live.load().pools.iter().for_each(|pool| pool.sweep(now));
+    }
+}
+
+impl Live {
+    fn new(spec: Spec, pools: Vec<Arc<Pool>>) -> Self {
+        let (balancer, budget) = (Balancer::new(spec.balance), RetryBudget::new(spec.retry_budget));
+        Self { spec, pools, balancer, budget }
     }
 }
 
