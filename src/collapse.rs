@@ -120,11 +120,6 @@ impl<C: Cargo> Flights<C> {
         Arc::new(Flight::new(mark, Arc::clone(&self.retained), Arc::clone(&self.budget)))
     }
 
-    /// Whether somebody is fetching this.
-    pub fn is_under_way(&self, key: FlightKey) -> bool {
-        self.shard(key).lock().contains_key(&key.0)
-    }
-
     /// The flight is over: later requests begin a new one.
     pub fn land(&self, key: FlightKey, producer: &Producer<C>) {
         let mut shard = self.shard(key).lock();
