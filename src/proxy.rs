@@ -7,9 +7,10 @@
 //! ```
 //!
 //! Every stage is a plain type with one verb, and they meet only here. Two ways lead to the upstream: [`flight`] for what
-//! may be shared or stored, [`direct`] for everything else.
+//! may be shared or stored (its task is [`fetch`]), [`direct`] for everything else (of which a [`write`](mod@write) is let finish).
 
 pub(crate) mod alone;
+pub(crate) mod asked;
 mod body;
 mod direct;
 mod exchange;
@@ -32,8 +33,8 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 pub use self::body::Body;
+use self::asked::Asked;
 use self::exchange::Exchange;
-use self::intake::Asked;
 use crate::cache::{CACHE_STATUS, CacheStatus, Forward, Forwarded, Lookup, Selected, StaleUse};
 use crate::metrics::CacheResult;
 use crate::policy::{Policy, State};

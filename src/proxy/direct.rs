@@ -8,8 +8,8 @@ use std::sync::Arc;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 
+use super::asked::Asked;
 use super::exchange::Exchange;
-use super::intake::Asked;
 use super::write::{Writing, write};
 use super::{Body, Proxy, tell_cache_status, tunnel};
 use crate::admission::Permit;

@@ -9,7 +9,7 @@ use http::{Method, Request, Response, StatusCode, header, request, response};
 use http_body_util::BodyExt as _;
 
 use super::Missed;
-use super::intake::Asked;
+use super::asked::Asked;
 use crate::admission::{Permit, ShedReason};
 use crate::cache::{self, Forwarded, Plan, ResponseFacts, Vary};
 use crate::collapse::{FlightKey, Producer};

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use http::{Response, StatusCode, header};
 
+use super::asked::Asked;
 use super::exchange::Exchange;
 use super::fetch::{Fetch, copy};
-use super::intake::Asked;
 use super::{Body, Missed, Proxy, answer_from, tell_cache_status};
 use crate::cache::{self, Forward, Forwarded, Precondition, Selected, StaleUse};
 use crate::collapse::{Joined, Outcome, Seat};

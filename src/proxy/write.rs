@@ -11,11 +11,12 @@ use http::{Request, Response, Uri};
 use http_body_util::BodyExt as _;
 use tokio_util::task::TaskTracker;
 
+use super::asked::Asked;
 use super::direct::Obtained;
-use super::intake::{Asked, host};
 use crate::admission::Permit;
 use crate::cache::Fence;
 use crate::http::body::{RequestBody, UploadOutcome};
+use crate::http::target::host;
 use crate::policy::{Route, State};
 use crate::upstream::{self, Commitment, Patience, ResponseBody};
 
