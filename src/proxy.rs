@@ -32,8 +32,8 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
-pub use self::body::Body;
 use self::asked::Asked;
+pub use self::body::Body;
 use self::exchange::Exchange;
 use crate::cache::{CACHE_STATUS, CacheStatus, Forward, Forwarded, Lookup, Selected, StaleUse};
 use crate::metrics::CacheResult;

@@ -151,10 +151,7 @@ impl Refusal {
             }
             // What follows on the connection cannot be told from the broken message (RFC 9112 section 6.3); who sends two
             // hosts, or a path in disguise, is not trusted with another try on it either.
-            Self::BadTarget(_)
-            | Self::BadFraming(_)
-            | Self::UnknownCoding
-            | Self::Upload(_) => {
+            Self::BadTarget(_) | Self::BadFraming(_) | Self::UnknownCoding | Self::Upload(_) => {
                 headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             _ => {}

@@ -2,7 +2,8 @@
 //!
 //! Promises: after [`canonicalize`] the URI is in origin form, or the `*` of an OPTIONS request; its path has unreserved
 //! characters decoded, other escapes in upper case, no dot segments and no empty segments; `Host` is present exactly once,
-//! in lower case, without the scheme's default port. What cannot be brought into that form is refused, so that no spelling walks round a rule.
+//! in lower case, without the scheme's default port. What cannot be brought into that form is refused, so that no spelling
+//! walks round a rule.
 
 use std::borrow::Cow;
 

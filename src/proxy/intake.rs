@@ -3,7 +3,6 @@
 //! Promises: what comes out of here has one canonical target and host, framing that nobody can read in two ways, a route
 //! and a client.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::request::Parts;

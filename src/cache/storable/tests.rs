@@ -1,4 +1,4 @@
-use http::header::{CACHE_CONTROL, EXPIRES, VARY};
+use http::header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, EXPIRES, SET_COOKIE, VARY};
 use http::{Request, Response};
 use tokio::time::Instant;
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::{Flight, Phase};
-use crate::collapse::reader::Reader;
 use crate::collapse::Cargo;
+use crate::collapse::reader::Reader;
 
 /// What a participant gets.
 #[derive(Debug)]
