@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Every stage is a plain type with one verb, and they meet only here. Two ways lead to the upstream: [`flight`] for what
-//! may be shared or stored (its task is [`fetch`]), [`direct`] for everything else (of which a [`write`](mod@write) is let finish).
+//! may be shared or stored (its task is [`fetch`]), [`direct`] for everything else (what
+//! changes something: [`write`](mod@write)).
 
 pub(crate) mod alone;
 pub(crate) mod asked;
