@@ -7,8 +7,8 @@
 //! ```
 //!
 //! Every stage is a plain type with one verb, and they meet only here. Two ways lead to the upstream: [`flight`] for what
-//! may be shared or stored (its task is [`fetch`]), [`direct`] for everything else (what
-//! changes something: [`write`](mod@write)).
+//! may be shared or stored (its task is [`fetch`]), [`direct`] for everything else (what changes something: a
+//! [`write`](mod@write)).
 
 pub(crate) mod alone;
 pub(crate) mod asked;
@@ -112,7 +112,7 @@ impl Proxy {
     ) -> Result<Step, Refusal> {
         let asked = intake::receive(parts, body.as_ref(), peer, &self.policy.load(), &self.state, exchange)?;
         let Some(asked) = asked else { return Ok(Step::Answered(about_the_server())) };
-        exchange.charge(&asked, &asked.route.rate_limits)?;
+        exchange.charge(&asked, &asked.route().rate_limits)?;
         if !asked.may_share() {
             return Ok(Step::Onward(asked, None));
         }
@@ -145,7 +145,7 @@ impl Proxy {
         peer: &Peer,
         exchange: &mut Exchange,
     ) -> Result<Response<Body>, Refusal> {
-        let (limit, exchange_began) = (asked.route.timeout, exchange.began);
+        let (limit, exchange_began) = (asked.route().timeout, exchange.began);
         let answer = async {
             match missed {
                 Some(missed) => Box::pin(self.fly(asked, missed, peer, exchange)).await,
@@ -165,7 +165,7 @@ impl Proxy {
     }
 
     fn look_up(&self, asked: &Asked, now: Instant) -> Lookup {
-        let (cache, key) = (&asked.route.cache, asked.storage_key());
+        let (cache, key) = (&asked.route().cache, asked.storage_key());
         self.state.cache.lookup(cache, key, &asked.parts, asked.is_credentialed(), now)
     }
 }

@@ -24,7 +24,7 @@ pub(crate) const SCHEME: &str = "http";
 pub(crate) struct Asked {
     /// Its head, canonical.
     pub(crate) parts: Parts,
-    pub(crate) route: Arc<Route>,
+    route: Arc<Route>,
     /// What the pattern's captures are called, and where they are in the path.
     names: Arc<[Box<str>]>,
     captures: Captures,
@@ -47,6 +47,11 @@ impl Asked {
         digester: Digester,
     ) -> Self {
         Self { parts, route, names, captures, client, identity: OnceLock::new(), digester, has_body }
+    }
+
+    /// What happens to the requests of its kind.
+    pub(crate) fn route(&self) -> &Arc<Route> {
+        &self.route
     }
 
     /// Whether others may share what this request asks for, or a stored response answer it.

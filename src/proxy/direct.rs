@@ -36,12 +36,12 @@ impl Proxy {
         peer: &Peer,
         exchange: &mut Exchange,
     ) -> Result<Response<Body>, Refusal> {
-        exchange.charge(&asked, &asked.route.upstream_rate_limits)?;
+        exchange.charge(&asked, &asked.route().upstream_rate_limits)?;
         // In a box of its own, and only where there is a pool: the usual way stays small.
-        let permit = if asked.route.in_flight.is_some() { Box::pin(asked.admit()).await? } else { None };
+        let permit = if asked.route().in_flight.is_some() { Box::pin(asked.admit()).await? } else { None };
         exchange.queued = permit.as_ref().map(Permit::waited);
         let admitted = self.state.clock.now();
-        let route = Arc::clone(&asked.route);
+        let route = Arc::clone(asked.route());
         let writing = Writing::begin(&self.state, &asked);
         let (mut request, upload) = self.outgoing(asked, body, peer, exchange);
         let upgrade = upstream::wants_upgrade(request.headers()).then(|| hyper::upgrade::on(&mut request));
@@ -75,7 +75,7 @@ impl Proxy {
         peer: &Peer,
         exchange: &Exchange,
     ) -> (Request<RequestBody>, Option<UploadOutcome>) {
-        let patience = asked.route.upstream.patience().body;
+        let patience = asked.route().upstream.patience().body;
         let has_body = asked.has_body;
         let parts = asked.into_outgoing(peer, &exchange.id);
         let Some(incoming) = body.take().filter(|_| has_body) else {

@@ -72,7 +72,7 @@ impl Fetch {
                 requested,
                 received: self.state.clock.now(),
             };
-            asked.route.figures.observe_upstream(exchange.received.saturating_duration_since(requested));
+            asked.route().figures.observe_upstream(exchange.received.saturating_duration_since(requested));
             let (mut parts, body) = response.into_parts();
             upstream::prepare_response(&mut parts);
             if let Some(answer) = self.answer_from_stale(&producer, &exchange, &parts) {
@@ -96,7 +96,7 @@ impl Fetch {
         if let Some((stale, _)) = &self.missed.stale {
             stale.add_conditions(request.headers_mut());
         }
-        let response = self.asked.route.upstream.send(request, None).await?;
+        let response = self.asked.route().upstream.send(request, None).await?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(Refusal::UnaskedUpgrade);
         }
@@ -127,7 +127,7 @@ impl Fetch {
         body: ResponseBody,
         permit: Option<Permit>,
     ) {
-        let judgement = self.state.cache.judge(&self.asked.route.cache, exchange, &parts);
+        let judgement = self.state.cache.judge(&self.asked.route().cache, exchange, &parts);
         let plan = judgement.verdict.ok();
         if plan.is_none()
             && let Some((stale, _)) = &self.missed.stale
@@ -165,7 +165,7 @@ impl Fetch {
     ) -> Option<SharedHead> {
         let (stale, usable) = self.missed.stale.as_ref()?;
         let forwarded = Forwarded { status: Some(parts.status), ..self.forwarded() };
-        let policy = &self.asked.route.cache;
+        let policy = &self.asked.route().cache;
         match parts.status {
             // The head alone is news of the stored response, too (RFC 9111 section 4.3.5).
             StatusCode::OK if self.asked.parts.method == Method::HEAD => {
@@ -202,10 +202,10 @@ impl Fetch {
         mut body: ResponseBody,
         plan: Option<Plan>,
     ) {
-        let patience = self.asked.route.upstream.patience().body;
+        let patience = self.asked.route().upstream.patience().body;
         let retain = match &plan {
             Some(plan) => plan.max_object(),
-            None if self.asked.route.collapse == Collapse::Off => 0,
+            None if self.asked.route().collapse == Collapse::Off => 0,
             None => KEPT_FOR_JOINERS,
         };
         let may_break_off = plan.is_none() && !self.is_background;
@@ -233,7 +233,7 @@ impl Fetch {
             let stored =
                 self.state.cache.store(producer.mark(), &plan, &self.asked.parts.headers, &parts, chunks);
             if let Err(reason) = stored {
-                tracing::debug!(?reason, route = %self.asked.route.name, "not stored");
+                tracing::debug!(?reason, route = %self.asked.route().name, "not stored");
             }
         }
         self.land(&producer);
@@ -249,7 +249,7 @@ impl Fetch {
             .headers
             .get(header::CONTENT_TYPE)
             .is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
-        let is_among_one = self.asked.is_credentialed() && self.asked.route.collapse == Collapse::Identity;
+        let is_among_one = self.asked.is_credentialed() && self.asked.route().collapse == Collapse::Identity;
         is_whole && !is_endless && facts.vary != Vary::Anything && (is_among_one || !facts.is_personal())
     }
 

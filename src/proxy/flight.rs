@@ -87,7 +87,7 @@ impl Proxy {
         exchange: &mut Exchange,
         is_background: bool,
     ) -> Result<Boarded, Refusal> {
-        let (state, route) = (&self.state, &asked.route);
+        let (state, route) = (&self.state, asked.route());
         let key = asked.flight_key();
         let begin = || {
             let tags = route.cache.tags(|name| asked.capture(name));

@@ -120,9 +120,13 @@ impl Writing {
         if asked.parts.method.is_safe() {
             return None;
         }
-        let tags: Vec<String> =
-            asked.route.invalidates.iter().filter_map(|tag| tag.render(|name| asked.capture(name))).collect();
-        let fence = state.cache.fence(&asked.route.url(&asked.parts), &tags);
+        let tags: Vec<String> = asked
+            .route()
+            .invalidates
+            .iter()
+            .filter_map(|tag| tag.render(|name| asked.capture(name)))
+            .collect();
+        let fence = state.cache.fence(&asked.route().url(&asked.parts), &tags);
         Some(Self { fence, host: host(&asked.parts.headers).to_owned() })
     }
 

@@ -6,8 +6,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
+use atomic_waker::AtomicWaker;
 use parking_lot::Mutex;
 use slab::Slab;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
@@ -43,7 +45,7 @@ pub struct Watch {
     must_end: AtomicBool,
     must_drain: AtomicBool,
     must_linger: AtomicBool,
-    called: Notify,
+    called: AtomicWaker,
 }
 
 impl Connections {
@@ -59,7 +61,7 @@ impl Connections {
             must_end: AtomicBool::new(false),
             must_drain: AtomicBool::new(self.is_draining.load(Relaxed)),
             must_linger: AtomicBool::new(false),
-            called: Notify::new(),
+            called: AtomicWaker::new(),
         });
         self.count.inc();
         let number = self.open.lock().insert(Arc::clone(&watch));
@@ -89,7 +91,7 @@ impl Connections {
         self.is_draining.store(true, Relaxed);
         for (_, watch) in &*self.open.lock() {
             watch.must_drain.store(true, Relaxed);
-            watch.called.notify_one();
+            watch.called.wake();
         }
     }
 
@@ -161,20 +163,27 @@ impl Watch {
 
     fn end(&self) {
         self.must_end.store(true, Relaxed);
-        self.called.notify_one();
+        self.called.wake();
     }
 
     /// Waits until the connection is asked for something.
     pub(super) async fn called(&self) -> Call {
-        loop {
+        let mut registered: Option<Waker> = None;
+        std::future::poll_fn(|cx| {
+            // A connection is polled many times by one task: its waker is handed over once.
+            if registered.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
+                self.called.register(cx.waker());
+                registered = Some(cx.waker().clone());
+            }
             if self.must_end.load(Relaxed) {
-                return Call::End;
+                Poll::Ready(Call::End)
+            } else if self.must_drain.load(Relaxed) && self.must_drain.swap(false, Relaxed) {
+                Poll::Ready(Call::Drain)
+            } else {
+                Poll::Pending
             }
-            if self.must_drain.swap(false, Relaxed) {
-                return Call::Drain;
-            }
-            self.called.notified().await;
-        }
+        })
+        .await
     }
 }
 

@@ -67,7 +67,7 @@ pub(super) struct Queue {
 impl RateLimitReport {
     /// All limits of the request's route.
     pub(super) fn all(asked: &Asked, digester: &Digester) -> Vec<Self> {
-        let limits = asked.route.rate_limits.iter().chain(&asked.route.upstream_rate_limits);
+        let limits = asked.route().rate_limits.iter().chain(&asked.route().upstream_rate_limits);
         limits.map(|limit| Self::of(limit, asked, digester)).collect()
     }
 
@@ -112,7 +112,7 @@ impl InFlightReport {
             max: spec.max,
             per: spec.per.map(per),
             queue: spec.queue.map(queue),
-            priority: asked.route.priority,
+            priority: asked.route().priority,
             status: spec.status.as_u16(),
             mode: mode(spec.observe),
         }

@@ -131,7 +131,7 @@ impl Report {
 
     /// What the request's route does with it.
     fn follow(&mut self, asked: &Asked, state: &State, upstreams: &[upstream::Spec]) {
-        let (route, digester) = (&asked.route, &state.digester);
+        let (route, digester) = (asked.route(), &state.digester);
         self.identity = Some(IdentityReport::of(asked));
         self.rate_limits = RateLimitReport::all(asked, digester);
         self.in_flight = route.in_flight.as_ref().map(|pool| InFlightReport::of(pool, asked, digester));
@@ -195,7 +195,7 @@ impl Client {
 
 impl IdentityReport {
     fn of(asked: &Asked) -> Self {
-        let fields = &asked.route.identity;
+        let fields = &asked.route().identity;
         match asked.identity() {
             Identity::Anonymous => Self { known: false, digest: None, by: fields.names().collect() },
             Identity::Known(digest) => Self {

@@ -68,7 +68,7 @@ pub(super) struct CollapseReport {
 
 impl CacheReport {
     pub(super) fn of(asked: &Asked, state: &State) -> Self {
-        let policy = &asked.route.cache;
+        let policy = &asked.route().cache;
         let obstacles = Obstacles::of(asked, state);
         let is_used = obstacles.lookup.is_none() || obstacles.store.is_none();
         let duration = |period: Option<_>| period.map(|period| Period(period).to_string());
@@ -115,7 +115,7 @@ struct Obstacles {
 
 impl Obstacles {
     fn of(asked: &Asked, state: &State) -> Self {
-        let (policy, parts) = (&asked.route.cache, &asked.parts);
+        let (policy, parts) = (&asked.route().cache, &asked.parts);
         let both = |why: String| Self { lookup: Some(why.clone()), store: Some(why) };
         if policy.mode == Mode::Off {
             return both("the route says so".to_owned());
@@ -143,7 +143,7 @@ impl Obstacles {
 
 /// What must be true of the response, or is done first.
 fn condition(asked: &Asked) -> Option<String> {
-    match asked.route.cache.mode {
+    match asked.route().cache.mode {
         Mode::Off => None,
         Mode::Force => Some("unless it sets a cookie or says private".to_owned()),
         Mode::Standard if RequestControl::of(&asked.parts.headers).no_cache => {
@@ -158,7 +158,7 @@ fn condition(asked: &Asked) -> Option<String> {
 
 impl CacheKeyReport {
     fn of(asked: &Asked) -> Self {
-        let (rules, parts) = (&asked.route.cache.key, &asked.parts);
+        let (rules, parts) = (&asked.route().cache.key, &asked.parts);
         let (host, path) = (host(&parts.headers), parts.uri.path());
         let url = rules.url(host, path, parts.uri.query());
         let key = asked.storage_key();
@@ -170,7 +170,7 @@ impl CacheKeyReport {
             query: url.split_once('?').map(|(_, query)| query.to_owned()),
             headers: rules.headers.iter().map(ToString::to_string).collect(),
             identity: key != asked.resource(),
-            shared: asked.route.cache.mode != Mode::Force || rules.shared_credentials,
+            shared: asked.route().cache.mode != Mode::Force || rules.shared_credentials,
         }
     }
 
@@ -197,7 +197,7 @@ impl CacheKeyReport {
 impl CollapseReport {
     pub(super) fn of(asked: &Asked) -> Self {
         let off = |with: String| Self { scope: "off", with, digest: None };
-        let (scope, who) = match (asked.alone(), asked.route.collapse, asked.identity()) {
+        let (scope, who) = match (asked.alone(), asked.route().collapse, asked.identity()) {
             (Some(alone), ..) => return off(format!("fetches for itself: {alone}")),
             (None, Collapse::Off, _) => return off("fetches for itself: the route says so".to_owned()),
             (None, Collapse::Shared, _) => ("shared", "everybody"),
