@@ -9,6 +9,7 @@
 
 mod body;
 pub mod control;
+mod facts;
 mod fetch;
 mod freshen;
 pub mod freshness;
@@ -24,12 +25,13 @@ mod validation;
 pub mod vary;
 
 pub use body::StoredBody;
+pub use facts::{Permission, ResponseFacts};
 pub use fetch::{Exchange, Fetch, Freshened, NotStored};
 pub use key::{CacheKey, KeyRules, NamePattern};
 pub use lookup::{Lookup, StaleUse};
 pub use policy::{CachePolicy, Mode};
 pub use status::{CACHE_STATUS, CacheStatus, Forward, Forwarded};
-pub use storable::{Judgement, Plan, ResponseFacts, Unstorable};
+pub use storable::{Judgement, Plan, Unstorable};
 pub use store::{Evictions, Limits, MAX_VARIANTS};
 pub use stored::{Selected, StoredResponse};
 pub use tags::{Fence, Live, TagError, TagTemplate};

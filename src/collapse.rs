@@ -14,7 +14,6 @@ mod reader;
 
 use std::collections::HashMap;
 use std::fmt::Debug;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -24,6 +23,8 @@ use parking_lot::Mutex;
 
 pub use flight::{Abandoned, Flight, Outcome, Producer, Seat};
 pub use reader::{Broken, Reader};
+
+use crate::digest::BuildDigestHasher;
 
 /// How long a key whose answer could not be shared is not collapsed again.
 const REMEMBERED: Duration = Duration::from_secs(120);
@@ -58,7 +59,7 @@ pub struct Flights<C: Cargo> {
     budget: Arc<AtomicU64>,
 }
 
-type Shard<C> = Mutex<HashMap<u128, Arc<Flight<C>>, BuildHasherDefault<Digested>>>;
+type Shard<C> = Mutex<HashMap<u128, Arc<Flight<C>>, BuildDigestHasher>>;
 
 /// What became of a request that wants to share a fetch.
 #[derive(Debug)]
@@ -120,11 +121,6 @@ impl<C: Cargo> Flights<C> {
         Arc::new(Flight::new(mark, Arc::clone(&self.retained), Arc::clone(&self.budget)))
     }
 
-    /// Whether somebody is fetching this.
-    pub fn is_under_way(&self, key: FlightKey) -> bool {
-        self.shard(key).lock().contains_key(&key.0)
-    }
-
     /// The flight is over: later requests begin a new one.
     pub fn land(&self, key: FlightKey, producer: &Producer<C>) {
         let mut shard = self.shard(key).lock();
@@ -155,25 +151,6 @@ impl<C: Cargo> Flights<C> {
     )]
     fn shard(&self, key: FlightKey) -> &Shard<C> {
         &self.shards[(key.0 >> 64) as usize % SHARDS]
-    }
-}
-
-/// Keys are keyed digests already: hashing them again would only cost time.
-#[derive(Debug, Default)]
-struct Digested(u64);
-
-impl Hasher for Digested {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        self.0 = bytes.iter().fold(self.0, |sum, byte| sum.rotate_left(8) ^ u64::from(*byte));
-    }
-
-    #[expect(clippy::cast_possible_truncation, reason = "any 64 bits of a digest do")]
-    fn write_u128(&mut self, digest: u128) {
-        self.0 = digest as u64;
     }
 }
 

@@ -4,7 +4,7 @@
 //! outside can find two inputs that collide. Every part is preceded by its length: no part can imitate the border
 //! between two others.
 
-use std::hash::{BuildHasher, Hasher as _, RandomState};
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 
 use siphasher::sip128::{Hasher128, SipHasher24};
 
@@ -58,6 +58,34 @@ impl Digest {
     /// The 128 bits.
     pub fn finish(self) -> u128 {
         self.0.finish128().as_u128()
+    }
+}
+
+/// For tables by digest: what is a keyed digest already would gain nothing by being hashed again.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct DigestHasher(u64);
+
+/// Builds [`DigestHasher`]s.
+pub type BuildDigestHasher = BuildHasherDefault<DigestHasher>;
+
+impl Hasher for DigestHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, half: u64) {
+        self.0 = half;
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "both halves of the digest are folded together")]
+    fn write_u128(&mut self, digest: u128) {
+        self.0 = (digest >> 64) as u64 ^ digest as u64;
     }
 }
 

@@ -1,4 +1,4 @@
-//! Protocol helpers that know nothing of forebay: fields, targets, bodies.
+//! Protocol helpers that know nothing of forebay: fields, targets, bodies, writes.
 
 pub mod body;
 pub mod fields;

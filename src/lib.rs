@@ -2,36 +2,62 @@
 //!
 //! The modules, in the order in which a request meets them; `proxy` is the file to read first.
 
+// The command line, and a file for each subcommand.
 pub mod cli;
 
+// The process: binds, serves, reloads, drains; the only part that knows all parts.
 pub mod app;
 
-pub mod admin;
+// The public listener: accepts connections, bounds them, hands each request to the proxy.
 pub mod server;
 
+// One request from top to bottom: where the stages below meet.
 pub mod proxy;
 
-pub mod policy;
-pub mod refusal;
-
+// Which route it takes.
 pub mod router;
 
+// Who is asking: address, identity, partition key.
 pub mod client;
+
+// How often a client may ask.
 pub mod rate_limit;
 
+// Stored responses.
 pub mod cache;
 
+// Many requests for one thing, one fetch.
 pub mod collapse;
 
+// How many are in flight at once; who waits, who is turned away.
 pub mod admission;
 
+// The servers behind, and the connections to them.
 pub mod upstream;
 
+// Every reason to answer in place of the origin.
+pub mod refusal;
+
+// The configuration compiled, and the state that survives a reload.
+pub mod policy;
+
+// The configuration as written: one schema struct a file.
 pub mod config;
 
+// The operator's listener: health, metrics, figures, purging.
+pub mod admin;
+
+// The program's own log and the access log.
 pub mod logging;
+
+// Counters, gauges, histograms.
 pub mod metrics;
 
-pub mod clock;
-pub mod digest;
+// Protocol helpers that know nothing of forebay: targets, fields, bodies.
 pub mod http;
+
+// Names for things whose text is not kept.
+pub mod digest;
+
+// The one source of time.
+pub mod clock;

@@ -18,6 +18,7 @@ pub use state::{Afterlife, ListenerFigures, Registry, ReloadFigures, State};
 use crate::admission::Pool;
 use crate::cache::{CachePolicy, TagTemplate};
 use crate::client::{IdentityFields, KeySpec, TrustedProxies};
+use crate::http::target;
 use crate::metrics::RouteMetrics;
 use crate::rate_limit::RateLimit;
 use crate::router::Router;
@@ -136,8 +137,6 @@ pub struct Destination {
 impl Route {
     /// The `host/path?query` under which a response is stored and purged.
     pub fn url(&self, parts: &Parts) -> String {
-        let host =
-            parts.headers.get(http::header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-        self.cache.key.url(host, parts.uri.path(), parts.uri.query())
+        self.cache.key.url(target::host(&parts.headers), parts.uri.path(), parts.uri.query())
     }
 }

@@ -7,18 +7,21 @@
 //! ```
 //!
 //! Every stage is a plain type with one verb, and they meet only here. Two ways lead to the upstream: [`flight`] for what
-//! may be shared or stored, [`direct`] for everything else.
+//! may be shared or stored (its task is [`fetch`]), [`direct`] for everything else (what changes something: a
+//! [`write`](mod@write)).
 
 pub(crate) mod alone;
+pub(crate) mod asked;
 mod body;
-mod detach;
 mod direct;
 mod exchange;
+mod fetch;
 mod flight;
 pub(crate) mod intake;
 mod mishap;
 mod request_id;
 mod tunnel;
+mod write;
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -30,9 +33,9 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
+use self::asked::Asked;
 pub use self::body::Body;
 use self::exchange::Exchange;
-use self::intake::Asked;
 use crate::cache::{CACHE_STATUS, CacheStatus, Forward, Forwarded, Lookup, Selected, StaleUse};
 use crate::metrics::CacheResult;
 use crate::policy::{Policy, State};

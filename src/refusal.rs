@@ -40,8 +40,6 @@ pub enum Refusal {
     MethodNotAllowed,
     /// The transfer coding is not one that forebay undoes.
     UnknownCoding,
-    /// The head is too large.
-    HeadTooLarge,
     /// The body is too large, ended early or stalled.
     Upload(UploadFault),
     /// No route matches.
@@ -101,7 +99,6 @@ impl Refusal {
             Self::BadFraming(reason) => format!("{reason}.").into(),
             Self::MethodNotAllowed => "CONNECT and TRACE are not forwarded.".into(),
             Self::UnknownCoding => "Only `Transfer-Encoding: chunked` is understood.".into(),
-            Self::HeadTooLarge => "The request's head is larger than the listener allows.".into(),
             Self::Upload(fault) => format!("{fault}.").into(),
             Self::NoRoute => "No route of the configuration matches this request.".into(),
             Self::Limited(limited) => limited.in_words().into(),
@@ -154,11 +151,7 @@ impl Refusal {
             }
             // What follows on the connection cannot be told from the broken message (RFC 9112 section 6.3); who sends two
             // hosts, or a path in disguise, is not trusted with another try on it either.
-            Self::BadTarget(_)
-            | Self::BadFraming(_)
-            | Self::UnknownCoding
-            | Self::HeadTooLarge
-            | Self::Upload(_) => {
+            Self::BadTarget(_) | Self::BadFraming(_) | Self::UnknownCoding | Self::Upload(_) => {
                 headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             _ => {}

@@ -154,7 +154,8 @@ impl Commitment {
         }
     }
 
-    fn make(&self) {
+    /// Makes it.
+    pub(crate) fn make(&self) {
         self.0.0.store(true, Ordering::Release);
         self.0.1.notify_one();
     }
@@ -199,13 +200,8 @@ impl Cluster {
             .iter()
             .map(|server| Arc::new(Pool::new(server.clone(), &spec, connector.clone(), clock)))
             .collect();
-        let live = Live {
-            balancer: Balancer::new(spec.balance),
-            budget: RetryBudget::new(spec.retry_budget),
-            spec,
-            pools,
-        };
-        Self { clock, connector, live: ArcSwap::from_pointee(live), figures: Figures::default() }
+        let live = ArcSwap::from_pointee(Live::new(spec, pools));
+        Self { clock, connector, live, figures: Figures::default() }
     }
 
     /// Takes new settings; pools of servers that stay keep their connections and figures.
@@ -222,13 +218,7 @@ impl Cluster {
             )
         });
         let pools = pools.collect();
-        let live = Live {
-            balancer: Balancer::new(spec.balance),
-            budget: RetryBudget::new(spec.retry_budget),
-            spec,
-            pools,
-        };
-        self.live.store(Arc::new(live));
+        self.live.store(Arc::new(Live::new(spec, pools)));
     }
 
     /// How long it is waited for.
@@ -293,6 +283,13 @@ impl Cluster {
     pub fn sweep(&self) {
         let now = self.clock.now();
         self.live.load().pools.iter().for_each(|pool| pool.sweep(now));
+    }
+}
+
+impl Live {
+    fn new(spec: Spec, pools: Vec<Arc<Pool>>) -> Self {
+        let (balancer, budget) = (Balancer::new(spec.balance), RetryBudget::new(spec.retry_budget));
+        Self { spec, pools, balancer, budget }
     }
 }
 

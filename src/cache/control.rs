@@ -3,9 +3,14 @@
 //! RFC 9111 5.2: directive names are compared without case, arguments come as token or as quoted string, several field
 //! lines are one list. The reader never fails: what it cannot read it takes in the sense that keeps less and asks more.
 
+mod directives;
+
 use std::time::Duration;
 
-use http::header::{CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue, PRAGMA};
+use http::header::{CACHE_CONTROL, HeaderMap, HeaderName, PRAGMA};
+
+pub use self::directives::delta_seconds;
+use self::directives::{Argument, Directive, Directives};
 
 /// What a number of seconds is capped at (RFC 9111 1.2.2).
 pub const MAX_SECONDS: u64 = 1 << 31;
@@ -168,15 +173,6 @@ fn first(slot: &mut Option<Duration>, value: Duration) {
     slot.get_or_insert(value);
 }
 
-/// Reads `delta-seconds` (RFC 9111 1.2.2): digits only, too large a number is [`MAX_SECONDS`].
-pub fn delta_seconds(text: &[u8]) -> Option<Duration> {
-    if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    let seconds = text.iter().fold(0_u64, |sum, digit| (sum * 10 + u64::from(digit - b'0')).min(MAX_SECONDS));
-    Some(Duration::from_secs(seconds))
-}
-
 /// A list of field names; `None` where one of them is none, or there is none.
 fn field_names(text: &[u8]) -> Option<Vec<HeaderName>> {
     let names = text.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|name| !name.is_empty());
@@ -184,109 +180,9 @@ fn field_names(text: &[u8]) -> Option<Vec<HeaderName>> {
     (!names.is_empty()).then_some(names)
 }
 
-/// One directive as it stands in the field.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Directive<'a> {
-    name: &'a [u8],
-    argument: Option<Argument<'a>>,
-}
-
-impl Directive<'_> {
-    fn is(&self, name: &str) -> bool {
-        self.name.eq_ignore_ascii_case(name.as_bytes())
-    }
-
-    fn seconds(&self) -> Option<Duration> {
-        match self.argument? {
-            Argument::Token(text) | Argument::Quoted(text) => delta_seconds(text),
-        }
-    }
-
-    /// A lifetime that cannot be read is over (RFC 9111 4.2.1).
-    fn seconds_or_stale(&self) -> Duration {
-        self.seconds().unwrap_or_default()
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Argument<'a> {
-    Token(&'a [u8]),
-    /// What stands between the quotes, escapes and all.
-    Quoted(&'a [u8]),
-}
-
-impl Argument<'_> {
-    fn text(&self) -> Vec<u8> {
-        match self {
-            Self::Token(text) => text.to_vec(),
-            Self::Quoted(text) => {
-                let mut escaped = false;
-                let keep = |byte: &&u8| {
-                    escaped = **byte == b'\\' && !escaped;
-                    !escaped
-                };
-                text.iter().filter(keep).copied().collect()
-            }
-        }
-    }
-}
-
-/// The directives of one field line, one after the other.
-#[derive(Debug, Clone)]
-pub struct Directives<'a> {
-    rest: &'a [u8],
-}
-
-impl<'a> Directives<'a> {
-    /// Reads a field line.
-    pub fn of(line: &'a HeaderValue) -> Self {
-        Self { rest: line.as_bytes() }
-    }
-
-    /// Cuts off what goes before the first comma that stands outside quotes.
-    fn next_member(&mut self) -> &'a [u8] {
-        let (mut quoted, mut escaped) = (false, false);
-        let comma = self.rest.iter().position(|byte| {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' if quoted => escaped = true,
-                b'"' => quoted = !quoted,
-                b',' if !quoted => return true,
-                _ => {}
-            }
-            false
-        });
-        let (member, rest) = self.rest.split_at(comma.unwrap_or(self.rest.len()));
-        self.rest = rest.get(1..).unwrap_or_default();
-        member.trim_ascii()
-    }
-}
-
-impl<'a> Iterator for Directives<'a> {
-    type Item = Directive<'a>;
-
-    fn next(&mut self) -> Option<Directive<'a>> {
-        while !self.rest.is_empty() {
-            let member = self.next_member();
-            if member.is_empty() {
-                continue;
-            }
-            let Some(equals) = member.iter().position(|byte| *byte == b'=') else {
-                return Some(Directive { name: member, argument: None });
-            };
-            let (name, argument) = member.split_at(equals);
-            let argument = argument.get(1..).unwrap_or_default().trim_ascii();
-            let inner = argument.strip_prefix(b"\"").and_then(|text| text.strip_suffix(b"\""));
-            let argument = inner.map_or(Argument::Token(argument), Argument::Quoted);
-            return Some(Directive { name: name.trim_ascii(), argument: Some(argument) });
-        }
-        None
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use http::header::{AGE, SET_COOKIE};
+    use http::header::{AGE, HeaderValue, SET_COOKIE};
     use proptest::prelude::*;
 
     use super::*;

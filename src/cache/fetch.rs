@@ -3,8 +3,9 @@
 use http::request;
 use tokio::time::Instant;
 
+use super::facts::ResponseFacts;
 use super::key::CacheKey;
-use super::storable::{ResponseFacts, Unstorable};
+use super::storable::Unstorable;
 use super::stored::Selected;
 use super::tags::Provenance;
 

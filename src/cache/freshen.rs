@@ -7,9 +7,10 @@ use http::header::CONTENT_LENGTH;
 use http::{Method, StatusCode, response};
 use tokio::time::Instant;
 
+use super::facts::Permission;
 use super::fetch::{Exchange, Fetch, Freshened, NotStored};
 use super::policy::CachePolicy;
-use super::storable::{Permission, Plan, StaleRules};
+use super::storable::{Plan, StaleRules};
 use super::stored::{Draft, Selected, StoredResponse};
 use super::{Cache, validation};
 use crate::metrics::Gauge;

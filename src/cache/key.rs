@@ -4,8 +4,6 @@
 //! search for a collision). The method is no part of it: GET and HEAD share the stored GET (RFC 9111 4). The path and
 //! `Host` are taken as canonical already.
 
-use std::hash::{BuildHasherDefault, Hash, Hasher};
-
 use http::header::{HOST, HeaderName};
 use http::request::Parts;
 
@@ -127,30 +125,6 @@ impl NamePattern {
             name = name.get(at + piece.len()..).unwrap_or_default();
         }
         name.ends_with(tail)
-    }
-}
-
-/// Keys are uniform already; hashing them again would gain nothing.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct KeyHasher(u64);
-
-/// Builds [`KeyHasher`]s.
-pub type BuildKeyHasher = BuildHasherDefault<KeyHasher>;
-
-impl Hasher for KeyHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    #[expect(clippy::cast_possible_truncation, reason = "both halves of the digest are folded together")]
-    fn write_u128(&mut self, digest: u128) {
-        self.0 = (digest >> 64) as u64 ^ digest as u64;
     }
 }
 

@@ -17,9 +17,10 @@ use moka::sync::Cache as Moka;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::key::{BuildKeyHasher, CacheKey};
+use super::key::CacheKey;
 use super::stored::StoredResponse;
 use super::tags::Sequence;
+use crate::digest::BuildDigestHasher;
 use crate::metrics::{Counter, Gauge};
 
 /// How many variants a resource has at most; beyond that the least recently used goes.
@@ -47,7 +48,7 @@ pub struct Evictions {
     pub variants: Counter,
 }
 
-type Entries = Moka<CacheKey, Arc<Resource>, BuildKeyHasher>;
+type Entries = Moka<CacheKey, Arc<Resource>, BuildDigestHasher>;
 
 /// What was found under a key.
 pub(super) enum Found {
@@ -208,7 +209,7 @@ fn entries(limits: Limits, evictions: &Arc<Evictions>) -> Entries {
             };
             count.add(resource.retain(|_| false).0);
         })
-        .build_with_hasher(BuildKeyHasher::default())
+        .build_with_hasher(BuildDigestHasher::default())
 }
 
 /// All variants under one key, newest first. Emptied when it is evicted: moka may keep it for some time yet.

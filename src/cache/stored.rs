@@ -18,9 +18,10 @@ use http::{Method, StatusCode};
 use tokio::time::Instant;
 
 use super::body::{Chunks, Held, StoredBody};
+use super::facts::Permission;
 use super::freshness;
 use super::status::{CACHE_STATUS, CacheStatus, Forwarded};
-use super::storable::{Permission, Plan, StaleRules};
+use super::storable::{Plan, StaleRules};
 use super::tags::{Membership, Provenance, Sequence};
 use super::validation::{self, Precondition};
 use super::vary::{SelectingFields, unpinned};

@@ -198,7 +198,7 @@ impl Drop for Membership {
     }
 }
 
-/// The write fence around one unsafe request; contract section 2.
+/// The write fence around one unsafe request.
 ///
 /// A fetch of the same names that was under way when the write began, or that begins during the write and ends after
 /// it, is neither stored nor joined. Dropping the fence ends the write; only success purges.

@@ -1,23 +1,28 @@
 //! One flight: what its fetch has brought so far, who waits for it, and who reads it.
+//!
+//! All is under one lock. The fetch holds the [`Producer`]; each participant holds a [`Seat`] until the head is there, and
+//! then a [`Reader`](super::Reader) of the same place.
+
+mod producer;
+mod seat;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::task::Waker;
 
 use bytes::Bytes;
 use http::HeaderMap;
 use parking_lot::Mutex;
 use slab::Slab;
 
+pub use self::producer::{Abandoned, Producer};
+pub use self::seat::{Outcome, Seat};
 use super::Cargo;
-use super::reader::{Broken, Reader};
+use super::reader::Broken;
 
 /// How far the slowest reader may stay behind once a body is no longer kept whole.
 const WINDOW: u64 = 256 * 1024;
-/// A chunk shorter than this is copied out of the read buffer that it would otherwise pin.
-const COPY_BELOW: usize = 4096;
 
 /// One fetch and its participants.
 #[derive(Debug)]
@@ -73,23 +78,6 @@ pub(super) struct Place {
     pub(super) is_cut: bool,
 }
 
-/// What a participant gets.
-#[derive(Debug)]
-pub enum Outcome<C: Cargo> {
-    /// A head and a body that several may have.
-    Shared(Arc<C::Head>, Reader<C>),
-    /// The response itself: it is for the one who began the flight.
-    Yours(C::Response),
-    /// It could not be shared: fetch alone.
-    Alone,
-    /// There is none.
-    Failed(C::Error),
-}
-
-/// Everybody has left: nobody wants the rest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Abandoned;
-
 impl<C: Cargo> Flight<C> {
     pub(super) fn new(mark: C::Mark, retained: Arc<AtomicU64>, budget: Arc<AtomicU64>) -> Self {
         let state = State {
@@ -113,8 +101,7 @@ impl<C: Cargo> Flight<C> {
     /// The two ends of a new flight.
     pub(super) fn board(flight: &Arc<Self>) -> (Producer<C>, Seat<C>) {
         let number = flight.state.lock().seats.insert(Place::default());
-        let seat = Seat { flight: Arc::clone(flight), number, is_first: true, has_left: false };
-        (Producer { flight: Arc::clone(flight), is_done: false }, seat)
+        (Producer::new(Arc::clone(flight)), Seat::new(Arc::clone(flight), number, true))
     }
 
     /// `None` where the flight can no longer be joined, `Some(None)` where too many have.
@@ -130,7 +117,7 @@ impl<C: Cargo> Flight<C> {
             return Some(None);
         }
         let number = state.seats.insert(Place::default());
-        Some(Some(Seat { flight: Arc::clone(self), number, is_first: false, has_left: false }))
+        Some(Some(Seat::new(Arc::clone(self), number, false)))
     }
 
     pub(super) fn state(&self) -> parking_lot::MutexGuard<'_, State<C>> {
@@ -178,7 +165,7 @@ impl<C: Cargo> State<C> {
         self.seats.iter().all(|(_, place)| place.is_cut)
     }
 
-    /// The chunk that a participant reads next, and whether one was there.
+    /// The chunk that a participant reads next, where it is there already.
     pub(super) fn read_next(&mut self, number: usize) -> Option<Bytes> {
         let place = self.seats.get_mut(number)?;
         let at = usize::try_from(place.next.checked_sub(self.first)?).ok()?;
@@ -215,213 +202,5 @@ impl<C: Cargo> State<C> {
                 waker.wake();
             }
         }
-    }
-}
-
-/// A participant that waits for the head.
-#[derive(Debug)]
-pub struct Seat<C: Cargo> {
-    flight: Arc<Flight<C>>,
-    number: usize,
-    is_first: bool,
-    has_left: bool,
-}
-
-impl<C: Cargo> Seat<C> {
-    /// Waits until the fetch has decided what its result is and who may have it.
-    pub async fn outcome(mut self) -> Outcome<C> {
-        std::future::poll_fn(|cx| self.poll_outcome(cx)).await
-    }
-
-    fn poll_outcome(&mut self, cx: &mut Context<'_>) -> Poll<Outcome<C>> {
-        let mut state = self.flight.state.lock();
-        let outcome = match &mut state.phase {
-            Phase::Fetching => {
-                if let Some(place) = state.seats.get_mut(self.number) {
-                    place.waker = Some(cx.waker().clone());
-                }
-                return Poll::Pending;
-            }
-            Phase::Shared(head) => {
-                let head = Arc::clone(head);
-                drop(state);
-                self.has_left = true;
-                return Poll::Ready(Outcome::Shared(
-                    head,
-                    Reader::new(Arc::clone(&self.flight), self.number),
-                ));
-            }
-            Phase::Released(response) if self.is_first => {
-                response.take().map_or(Outcome::Alone, Outcome::Yours)
-            }
-            Phase::Refused(error) if self.is_first => error.take().map_or(Outcome::Alone, Outcome::Failed),
-            Phase::Released(_) | Phase::Refused(_) => Outcome::Alone,
-            Phase::Failed(error) => Outcome::Failed(error.clone()),
-        };
-        Poll::Ready(outcome)
-    }
-}
-
-impl<C: Cargo> Drop for Seat<C> {
-    fn drop(&mut self) {
-        if !self.has_left {
-            self.flight.leave(self.number);
-        }
-    }
-}
-
-/// The fetch's end of a flight. Dropped before it is done, it breaks the flight off for everybody.
-#[derive(Debug)]
-pub struct Producer<C: Cargo> {
-    flight: Arc<Flight<C>>,
-    is_done: bool,
-}
-
-impl<C: Cargo> Producer<C> {
-    pub(super) fn is_of(&self, flight: &Arc<Flight<C>>) -> bool {
-        Arc::ptr_eq(&self.flight, flight)
-    }
-
-    /// What was known of the fetch when it began.
-    pub fn mark(&self) -> &C::Mark {
-        self.flight.mark()
-    }
-
-    /// The head may be shared: everybody gets it now, the body as it comes.
-    pub fn share(&self, head: C::Head) {
-        let mut state = self.flight.state.lock();
-        state.phase = Phase::Shared(Arc::new(head));
-        state.wake_all();
-    }
-
-    /// The response may not be shared: it goes to the one who began, all others are sent on their own.
-    pub fn release(mut self, response: C::Response) {
-        self.is_done = true;
-        let mut state = self.flight.state.lock();
-        // Where the one who began has left, the response has no owner and is dropped with the flight.
-        state.phase = Phase::Released(Some(response));
-        state.wake_all();
-    }
-
-    /// The one who began is turned away for reasons that are its own: all others are sent on their own.
-    pub fn refuse(mut self, error: C::Error) {
-        self.is_done = true;
-        let mut state = self.flight.state.lock();
-        state.phase = Phase::Refused(Some(error));
-        state.wake_all();
-    }
-
-    /// There is no response.
-    pub fn fail(mut self, error: C::Error) {
-        self.is_done = true;
-        let mut state = self.flight.state.lock();
-        state.phase = Phase::Failed(error);
-        state.wake_all();
-    }
-
-    /// Adds a chunk; waits while the slowest reader is too far behind, but for `patience` only: then it is cut.
-    ///
-    /// # Errors
-    /// [`Abandoned`] when nobody reads and the body is not kept whole either.
-    pub async fn push(&self, chunk: Bytes, retain: u64, patience: Duration) -> Result<(), Abandoned> {
-        self.append(chunk, retain);
-        let room = std::future::poll_fn(|cx| self.poll_room(cx));
-        match tokio::time::timeout(patience, room).await {
-            Ok(outcome) => outcome,
-            Err(_) => {
-                self.cut_the_slowest();
-                Ok(())
-            }
-        }
-    }
-
-    fn append(&self, chunk: Bytes, retain: u64) {
-        let chunk = if chunk.len() < COPY_BELOW { Bytes::copy_from_slice(&chunk) } else { chunk };
-        let length = chunk.len() as u64;
-        let flight = &*self.flight;
-        let all = flight.retained.fetch_add(length, Ordering::Relaxed) + length;
-        let mut state = flight.state.lock();
-        state.kept += length;
-        let unread = state.seats.iter().filter(|(_, place)| !place.is_cut).count();
-        state.chunks.push_back(Chunk { bytes: chunk, unread });
-        if state.is_whole && (state.kept > retain || all > flight.budget.load(Ordering::Relaxed)) {
-            state.open_window();
-        }
-        state.wake_all();
-        flight.reclaim(&mut state);
-    }
-
-    fn poll_room(&self, cx: &mut Context<'_>) -> Poll<Result<(), Abandoned>> {
-        let mut state = self.flight.state.lock();
-        if state.is_whole || state.kept < WINDOW {
-            return Poll::Ready(if !state.is_whole && state.is_deserted() { Err(Abandoned) } else { Ok(()) });
-        }
-        if state.is_deserted() {
-            return Poll::Ready(Err(Abandoned));
-        }
-        state.producer = Some(cx.waker().clone());
-        Poll::Pending
-    }
-
-    fn cut_the_slowest(&self) {
-        let mut state = self.flight.state.lock();
-        let first = state.first;
-        let mut cut = 0;
-        for (_, place) in &mut state.seats {
-            if place.next <= first && !place.is_cut {
-                place.is_cut = true;
-                cut += 1;
-                if let Some(waker) = place.waker.take() {
-                    waker.wake();
-                }
-            }
-        }
-        (0..cut).for_each(|_| state.unwant_from(first));
-        self.flight.reclaim(&mut state);
-    }
-
-    /// Waits until nobody takes part any more.
-    pub async fn abandoned(&self) {
-        std::future::poll_fn(|cx| {
-            let mut state = self.flight.state.lock();
-            if state.is_deserted() {
-                return Poll::Ready(());
-            }
-            state.producer = Some(cx.waker().clone());
-            Poll::Pending
-        })
-        .await;
-    }
-
-    /// Every chunk so far, where all of them are still kept.
-    pub fn whole(&self) -> Option<Vec<Bytes>> {
-        let state = self.flight.state.lock();
-        state.is_whole.then(|| state.chunks.iter().map(|chunk| chunk.bytes.clone()).collect())
-    }
-
-    /// The body is complete.
-    pub fn finish(mut self, trailers: Option<HeaderMap>) {
-        self.is_done = true;
-        self.end(Ok(trailers));
-    }
-
-    fn end(&self, end: Result<Option<HeaderMap>, Broken>) {
-        let mut state = self.flight.state.lock();
-        state.end = Some(end);
-        state.wake_all();
-    }
-}
-
-impl<C: Cargo> Drop for Producer<C> {
-    fn drop(&mut self) {
-        if self.is_done {
-            return;
-        }
-        let mut state = self.flight.state.lock();
-        if matches!(state.phase, Phase::Fetching) {
-            state.phase = Phase::Released(None);
-        }
-        state.end = Some(Err(Broken));
-        state.wake_all();
     }
 }

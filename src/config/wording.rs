@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::problem::{Problem, closest};
 
-/// Keys of the contract that belong to features this version does not have.
+/// Keys of features that this version does not have.
 const LATER: [&str; 16] = [
     "auto",
     "breaker",

@@ -7,7 +7,6 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
-use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use thiserror::Error;
@@ -170,14 +169,17 @@ impl Upload {
         if self.incoming.is_end_stream() {
             self.outcome.0.has_ended.store(true, Ordering::Release);
         }
-        Ok(match frame.into_trailers() {
-            Ok(trailers) => Frame::trailers(clean(trailers)),
-            Err(data) => data,
-        })
+        Ok(clean(frame))
     }
 }
 
-fn clean(mut trailers: HeaderMap) -> HeaderMap {
-    fields::clean_trailers(&mut trailers);
-    trailers
+/// A frame of any body, its trailers without what must not come after the body.
+pub fn clean(frame: Frame<Bytes>) -> Frame<Bytes> {
+    match frame.into_trailers() {
+        Ok(mut trailers) => {
+            fields::clean_trailers(&mut trailers);
+            Frame::trailers(trailers)
+        }
+        Err(data) => data,
+    }
 }

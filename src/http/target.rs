@@ -1,13 +1,14 @@
 //! One spelling for every target: the canonical host and path that routing, limits, the cache key and the upstream share.
 //!
-//! Promises: after [`canonicalize`] the URI is in origin form, or the `*` of an OPTIONS request; its path has unreserved characters decoded, other escapes
-//! in upper case, no dot segments and no empty segments; `Host` is present exactly once, in lower case, without the
-//! scheme's default port. What cannot be brought into that form is refused, so that no spelling walks round a rule.
+//! Promises: after [`canonicalize`] the URI is in origin form, or the `*` of an OPTIONS request; its path has unreserved
+//! characters decoded, other escapes in upper case, no dot segments and no empty segments; `Host` is present exactly once,
+//! in lower case, without the scheme's default port. What cannot be brought into that form is refused, so that no spelling
+//! walks round a rule.
 
 use std::borrow::Cow;
 
 use http::Method;
-use http::header::{self, HeaderValue};
+use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::uri::{PathAndQuery, Uri};
 use thiserror::Error;
@@ -56,6 +57,11 @@ pub fn canonicalize(parts: &mut Parts, default_port: u16) -> Result<(), BadTarge
         parts.uri = Uri::from(target);
     }
     Ok(())
+}
+
+/// The host of a head that [`canonicalize`] has been through.
+pub fn host(headers: &HeaderMap) -> &str {
+    headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default()
 }
 
 /// The authority of an absolute target replaces `Host` (RFC 9112 section 3.2.2); for HTTP/2 they must agree.

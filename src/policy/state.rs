@@ -10,6 +10,7 @@ use parking_lot::RwLock;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::Sharing;
 use crate::admission::Pool;
 use crate::cache::{Cache, Limits};
 use crate::clock::Clock;
@@ -20,8 +21,6 @@ use crate::metrics::{Counter, Gauge, RouteMetrics};
 use crate::rate_limit::Buckets;
 use crate::server::Connections;
 use crate::upstream::{Cluster, Connector};
-
-use super::Sharing;
 
 /// Everything that outlives a policy.
 #[derive(Debug)]

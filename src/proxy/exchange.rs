@@ -2,6 +2,7 @@
 //!
 //! It rides in the response's body: a request is over when the last byte is through, or the client has gone.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use tokio::time::Instant;
 
-use super::intake::Asked;
+use super::asked::Asked;
 use super::{Body, request_id};
 use crate::clock::Clock;
 use crate::logging::{AccessLog, Entry};
@@ -22,11 +23,6 @@ use crate::server::{InUse, Peer};
 use crate::upstream::REQUEST_ID;
 
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
-
-/// What a request counts as whose client left before there was an answer; the number is nginx's, and known to dashboards.
-fn client_left() -> StatusCode {
-    StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST)
-}
 
 /// One request from its head to the last byte of its answer.
 #[derive(Debug)]
@@ -53,7 +49,7 @@ pub(super) struct Exchange {
 #[derive(Debug)]
 struct Line {
     log: Arc<AccessLog>,
-    client: std::net::IpAddr,
+    client: IpAddr,
     host: String,
     path: String,
     route: Arc<str>,
@@ -99,7 +95,7 @@ impl Exchange {
     }
 
     /// It is from this client.
-    pub(super) fn asked_by(&mut self, client: std::net::IpAddr) {
+    pub(super) fn asked_by(&mut self, client: IpAddr) {
         if let Some(line) = &mut self.line {
             line.client = client;
         }
@@ -215,4 +211,9 @@ impl Line {
 
 fn text(value: Option<&HeaderValue>) -> String {
     value.and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
+}
+
+/// What a request counts as whose client left before there was an answer; the number is nginx's, and known to dashboards.
+fn client_left() -> StatusCode {
+    StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST)
 }

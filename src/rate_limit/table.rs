@@ -6,7 +6,7 @@
 //! own, so a reload costs nothing and loses nothing, and one that fails never gets here.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -18,6 +18,7 @@ use super::record::{Receipt, Record, Standing};
 use super::reshape::reshape;
 use super::rules::{Rules, nanos};
 use crate::client::PartitionKey;
+use crate::digest::BuildDigestHasher;
 use crate::metrics::Counter;
 
 const SHARDS: usize = 64;
@@ -77,7 +78,7 @@ impl From<Standing> for Refused {
 #[derive(Debug, Default)]
 struct Shard {
     edition: Edition,
-    records: HashMap<Key, Record, BuildHasherDefault<DigestHasher>>,
+    records: HashMap<Key, Record, BuildDigestHasher>,
     /// No record expires before this, or is looked for.
     next_search: u64,
 }
@@ -260,26 +261,6 @@ impl From<PartitionKey> for Key {
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u64(self.low);
-    }
-}
-
-/// Keys are keyed digests already: hashing them again would buy nothing.
-#[derive(Debug, Default)]
-struct DigestHasher(u64);
-
-impl Hasher for DigestHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u64(&mut self, half: u64) {
-        self.0 = half;
     }
 }
 

@@ -34,7 +34,6 @@ impl Refusal {
             Self::BadTarget(_) | Self::BadFraming(_) => BAD_REQUEST,
             Self::MethodNotAllowed => METHOD,
             Self::UnknownCoding => CODING,
-            Self::HeadTooLarge => HEAD_TOO_LARGE,
             Self::Upload(UploadFault::TooLarge) => BODY_TOO_LARGE,
             Self::Upload(UploadFault::Broken) => BAD_REQUEST,
             Self::Upload(UploadFault::Stalled) => BODY_STALLED,
@@ -121,12 +120,6 @@ const CODING: Kind = kind(
     StatusCode::NOT_IMPLEMENTED,
     "unknown-coding",
     "Unknown transfer coding",
-    "forebay; error=http_request_error",
-);
-const HEAD_TOO_LARGE: Kind = kind(
-    StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-    "head-too-large",
-    "Request head too large",
     "forebay; error=http_request_error",
 );
 const BODY_TOO_LARGE: Kind = kind(

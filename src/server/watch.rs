@@ -2,7 +2,7 @@
 //!
 //! A connection stamps what it does with the number of the current tick: a few stores to its own cache line, no clock
 //! is read and no timer set for a request. The reaper looks at all connections once a tick and ends the overdue ones. A
-//! deadline is thus kept to within a tick, an eighth of the shortest timeout.
+//! deadline is thus kept to within a tick: an eighth of the shortest timeout, a second at most.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};

@@ -12,7 +12,7 @@ use thiserror::Error;
 
 use super::connect::Io;
 use super::pool::{Lease, TunnelPlace};
-use crate::http::fields;
+use crate::http::body::clean;
 
 /// Why a body did not come to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -118,16 +118,6 @@ impl Body for ResponseBody {
 
     fn size_hint(&self) -> SizeHint {
         self.incoming.size_hint()
-    }
-}
-
-fn clean(frame: Frame<Bytes>) -> Frame<Bytes> {
-    match frame.into_trailers() {
-        Ok(mut trailers) => {
-            fields::clean_trailers(&mut trailers);
-            Frame::trailers(trailers)
-        }
-        Err(data) => data,
     }
 }
 

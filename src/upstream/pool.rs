@@ -3,6 +3,8 @@
 //! A dial belongs to nobody: it runs in a task of its own and serves whoever waits first, so that a request that is
 //! given up wastes none, and there is never more than one dial for each that waits.
 
+mod lease;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +15,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+pub(super) use self::lease::{Lease, TunnelPlace};
 use super::body::ResponseBody;
 use super::connect::Connector;
 use super::connection::Connection;
@@ -153,7 +156,7 @@ impl Pool {
     ) -> Result<Response<ResponseBody>, Tried> {
         let mut lease = match self.take_idle(limits, sending.now) {
             Some(lease) => lease,
-            // A connection that never came up is the one failure after which any request may be sent elsewhere.
+            // Fails with the request still unsent: this is the one failure after which any request may be sent elsewhere.
             None => {
                 let lease =
                     Box::pin(self.wait_for_one(limits.acquire_timeout)).await.map_err(Tried::Failed)?;
@@ -201,7 +204,7 @@ impl Pool {
 
     fn lease(self: &Arc<Self>, connection: Box<Connection>) -> Lease {
         self.busy.inc();
-        Lease { connection: Some(connection), pool: Arc::clone(self) }
+        Lease::new(connection, Arc::clone(self))
     }
 
     /// Starts the dials that are missing: one for each that waits, within the cap.
@@ -337,61 +340,6 @@ impl From<&Spec> for Limits {
             max_age: spec.max_age,
             patience: Patience::from(spec),
         }
-    }
-}
-
-/// The use of a connection; given back when its response was read to the end, closed when dropped before that.
-#[derive(Debug)]
-pub(super) struct Lease {
-    connection: Option<Box<Connection>>,
-    pool: Arc<Pool>,
-}
-
-impl Lease {
-    #[expect(clippy::expect_used, reason = "the connection is there until the lease is consumed")]
-    pub(super) fn connection(&mut self) -> &mut Connection {
-        self.connection.as_mut().expect("a lease holds its connection")
-    }
-
-    /// The response was read to the end.
-    pub(super) fn give_back(mut self) {
-        if let Some(connection) = self.connection.take() {
-            self.pool.put_back(connection);
-        }
-    }
-
-    /// Nobody took it.
-    fn take_back(mut self) -> Option<Box<Connection>> {
-        self.pool.busy.dec();
-        self.connection.take()
-    }
-
-    /// The connection leaves the pool for good, as a tunnel; it still counts until `Lease` is dropped.
-    pub(super) fn detach(mut self) -> (Option<Box<Connection>>, TunnelPlace) {
-        let connection = self.connection.take();
-        (connection, TunnelPlace(Arc::clone(&self.pool)))
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        if self.connection.take().is_some() {
-            self.pool.busy.dec();
-            self.pool.state.lock().open -= 1;
-            self.pool.serve_waiting();
-        }
-    }
-}
-
-/// The place of a tunnel among the server's connections, until it is dropped.
-#[derive(Debug)]
-pub struct TunnelPlace(Arc<Pool>);
-
-impl Drop for TunnelPlace {
-    fn drop(&mut self) {
-        self.0.busy.dec();
-        self.0.state.lock().open -= 1;
-        self.0.serve_waiting();
     }
 }
 

@@ -1,4 +1,4 @@
-use http::header::{CACHE_CONTROL, EXPIRES, VARY};
+use http::header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, EXPIRES, SET_COOKIE, VARY};
 use http::{Request, Response};
 use tokio::time::Instant;
 
@@ -129,7 +129,6 @@ fn a_request_can_forbid_storing() {
     assert!(judge(&policy, &[(CACHE_CONTROL, "no-store")], 200, &[]).verdict.is_ok());
 }
 
-/// Contract section 2, `cache.mode`.
 #[test]
 fn force_stores_for_its_ttl_what_is_not_personal() {
     for (status, fields, expected) in [
@@ -157,7 +156,6 @@ fn force_stores_for_its_ttl_what_is_not_personal() {
     assert_eq!(judge(&no_negative, &[], 404, &[]).verdict.err(), Some(Unstorable::NoFreshness));
 }
 
-/// Contract section 2: `ttl` is the lifetime of a response that gives none.
 #[test]
 fn the_routes_ttl_is_a_default_in_standard_mode() {
     let policy = CachePolicy { ttl: Some(seconds(9)), ..CachePolicy::standard("route") };

@@ -85,7 +85,7 @@ proptest::proptest! {
             let found = bench.cache.lookup(&bench.policy, key, &request, user > 0, now);
             if let Lookup::Fresh(found) | Lookup::Stale(found, _) = found {
                 let owner = found.response().field(&VIA).next().unwrap().as_bytes()[0] - b'0';
-                let for_everybody = found.response().permission == storable::Permission::Everybody;
+                let for_everybody = found.response().permission == Permission::Everybody;
                 proptest::prop_assert!(owner == user || for_everybody, "{user} got {owner}'s");
                 continue;
             }

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::client::{KeySource, KeySpec};
 use crate::digest::Digester;
-use crate::proxy::intake::Asked;
+use crate::proxy::asked::Asked;
 
 /// How a limit or a pool counts the request.
 #[derive(Debug, Serialize)]

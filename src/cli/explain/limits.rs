@@ -7,7 +7,7 @@ use crate::admission::QueueSpec;
 use crate::config::values::Period;
 use crate::digest::Digester;
 use crate::policy::InFlight;
-use crate::proxy::intake::Asked;
+use crate::proxy::asked::Asked;
 use crate::rate_limit::{Charge, RateLimit};
 
 /// A rate limit and how it counts the request.

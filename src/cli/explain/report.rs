@@ -12,8 +12,10 @@ use super::sharing::{CacheReport, CollapseReport};
 use crate::client::{ClientAddress, Identity};
 use crate::config::values::Period;
 use crate::http::fields;
+use crate::http::target::host;
 use crate::policy::{Policy, State};
-use crate::proxy::intake::{Asked, SCHEME, host, look};
+use crate::proxy::asked::{Asked, SCHEME};
+use crate::proxy::intake::look;
 use crate::refusal::Refusal;
 use crate::upstream;
 

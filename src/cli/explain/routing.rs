@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use http::request::Parts;
 use serde::Serialize;
 
+use crate::http::target::host;
 use crate::policy::{Destination, Policy};
-use crate::proxy::intake::host;
 use crate::router::{Candidate, Fate, Miss};
 
 /// The route that takes the request.

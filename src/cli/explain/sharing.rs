@@ -8,8 +8,9 @@ use crate::cache::control::RequestControl;
 use crate::cache::{Forward, Lookup, Mode};
 use crate::client::Identity;
 use crate::config::values::Period;
+use crate::http::target::host;
 use crate::policy::{Collapse, State};
-use crate::proxy::intake::{Asked, SCHEME, host};
+use crate::proxy::asked::{Asked, SCHEME};
 
 /// What the cache does with the request.
 #[derive(Debug, Serialize)]

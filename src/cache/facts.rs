@@ -1,0 +1,70 @@
+//! What a response says about who may have it, whether it is stored or only shared while it streams.
+
+use http::header::{AUTHORIZATION, COOKIE, HeaderMap, SET_COOKIE};
+
+use super::control::{ResponseControl, Scope};
+use super::vary::Vary;
+
+/// What a response says about who may have it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ResponseFacts {
+    /// Its cache directives.
+    pub control: ResponseControl,
+    /// Whom it suits.
+    pub vary: Vary,
+    /// Whether it sets a cookie.
+    pub sets_cookie: bool,
+}
+
+impl ResponseFacts {
+    /// Reads a response's fields.
+    pub fn of(headers: &HeaderMap) -> Self {
+        Self {
+            control: ResponseControl::of(headers),
+            vary: Vary::of(headers),
+            sets_cookie: headers.contains_key(SET_COOKIE),
+        }
+    }
+
+    /// Whether it is meant for one client alone, whatever the operator says.
+    pub fn is_personal(&self) -> bool {
+        self.sets_cookie || self.control.private != Scope::Absent
+    }
+
+    /// Whether it says that credentials do not matter (RFC 9111 3.5, without `must-revalidate`).
+    pub fn is_for_everybody(&self) -> bool {
+        !self.is_personal() && (self.control.public || self.control.s_maxage.is_some())
+    }
+}
+
+/// Whether requests with credentials may have a stored response (RFC 9111 3.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Permission {
+    /// They may not.
+    Anonymous,
+    /// `must-revalidate` allows it for `Authorization`; we do not believe it about cookies and keys, of which it knows
+    /// nothing.
+    Authorization,
+    /// `public` or `s-maxage`.
+    Everybody,
+}
+
+impl Permission {
+    /// What a response says.
+    pub fn of(control: &ResponseControl) -> Self {
+        match () {
+            () if control.public || control.s_maxage.is_some() => Self::Everybody,
+            () if control.must_revalidate => Self::Authorization,
+            () => Self::Anonymous,
+        }
+    }
+
+    /// Whether a request with credentials falls under it.
+    pub fn extends_to(self, headers: &HeaderMap) -> bool {
+        match self {
+            Self::Everybody => true,
+            Self::Authorization => headers.contains_key(AUTHORIZATION) && !headers.contains_key(COOKIE),
+            Self::Anonymous => false,
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! A request as the stages see it: its canonical head, its route, and whose it is under every name that a stage needs.
+
+use std::sync::{Arc, OnceLock};
+
+use http::header::{self, HeaderValue};
+use http::request::Parts;
+
+use super::alone::Alone;
+use crate::admission::{Asking, Permit, Shed};
+use crate::cache::CacheKey;
+use crate::client::{ClientAddress, Identity, KeySpec, PartitionKey, Seen};
+use crate::collapse::FlightKey;
+use crate::digest::Digester;
+use crate::policy::{Collapse, Destination, InFlight, Route};
+use crate::router::Captures;
+use crate::server::Peer;
+use crate::upstream::{self, Forwarding};
+
+/// The scheme of the listener.
+pub(crate) const SCHEME: &str = "http";
+
+/// A request that was taken in.
+#[derive(Debug, Clone)]
+pub(crate) struct Asked {
+    /// Its head, canonical.
+    pub(crate) parts: Parts,
+    route: Arc<Route>,
+    /// What the pattern's captures are called, and where they are in the path.
+    names: Arc<[Box<str>]>,
+    captures: Captures,
+    pub(crate) client: ClientAddress,
+    /// Read when somebody asks for it: what is neither stored nor shared needs none.
+    /// (Bytes and not a number: an alignment of 16 would cost the allocator its fast way.)
+    identity: OnceLock<Option<[u8; 16]>>,
+    digester: Digester,
+    pub(super) has_body: bool,
+}
+
+impl Asked {
+    /// A canonical head with what was found out about it.
+    #[inline]
+    pub(crate) fn new(
+        parts: Parts,
+        (Destination { route, captures: names }, captures): (Destination, Captures),
+        client: ClientAddress,
+        has_body: bool,
+        digester: Digester,
+    ) -> Self {
+        Self { parts, route, names, captures, client, identity: OnceLock::new(), digester, has_body }
+    }
+
+    /// What happens to the requests of its kind.
+    pub(crate) fn route(&self) -> &Arc<Route> {
+        &self.route
+    }
+
+    /// Whether others may share what this request asks for, or a stored response answer it.
+    pub(super) fn may_share(&self) -> bool {
+        self.alone().is_none()
+    }
+
+    /// Why it may not.
+    pub(crate) fn alone(&self) -> Option<Alone> {
+        Alone::reason(&self.parts, self.has_body, &self.route)
+    }
+
+    /// Whose request it is.
+    pub(crate) fn identity(&self) -> Identity {
+        let known = self.identity.get_or_init(|| {
+            match self.route.identity.identify(&self.parts.headers, &self.digester) {
+                Identity::Known(digest) => Some(digest.to_be_bytes()),
+                Identity::Anonymous => None,
+            }
+        });
+        known.map_or(Identity::Anonymous, |digest| Identity::Known(u128::from_be_bytes(digest)))
+    }
+
+    pub(crate) fn is_credentialed(&self) -> bool {
+        self.identity() != Identity::Anonymous
+    }
+
+    /// The name of what it asks for, whoever asks.
+    pub(crate) fn resource(&self) -> CacheKey {
+        self.route.cache.key.key(&self.digester, SCHEME, &self.parts)
+    }
+
+    /// Where a stored response for it is.
+    pub(crate) fn storage_key(&self) -> CacheKey {
+        let identity = match self.identity() {
+            Identity::Known(identity) => Some(identity),
+            Identity::Anonymous => None,
+        };
+        self.route.cache.storage_key(self.resource(), identity, &self.digester)
+    }
+
+    /// Which flight it may join: the same route, method, resource, identity and codings.
+    pub(crate) fn flight_key(&self) -> FlightKey {
+        let mut digest = self.digester.begin();
+        digest.add(self.route.name.as_bytes());
+        digest.add(self.parts.method.as_str().as_bytes());
+        digest.add(&self.resource().to_bytes());
+        match (self.identity(), self.route.collapse) {
+            (Identity::Known(identity), Collapse::Identity | Collapse::Off) => {
+                digest.add(&identity.to_be_bytes());
+            }
+            (Identity::Known(_), Collapse::Shared) | (Identity::Anonymous, _) => digest.add(b""),
+        }
+        for coding in self.parts.headers.get_all(header::ACCEPT_ENCODING) {
+            digest.add(coding.as_bytes());
+        }
+        FlightKey(digest.finish())
+    }
+
+    /// The key under which a limit or a pool counts it.
+    pub(crate) fn partition(&self, spec: &KeySpec) -> PartitionKey {
+        self.with_seen(|seen| spec.partition(seen, &self.digester))
+    }
+
+    /// Runs `look` on what keys are made of.
+    pub(crate) fn with_seen<R>(&self, look: impl FnOnce(&Seen<'_>) -> R) -> R {
+        let capture = |name: &str| self.capture(name);
+        look(&Seen { parts: &self.parts, address: self.client.ip, capture: &capture })
+    }
+
+    /// What the route's pattern captured under a name.
+    pub(crate) fn capture(&self, name: &str) -> Option<&str> {
+        let index = self.names.iter().position(|known| **known == *name)?;
+        self.captures.value(self.parts.uri.path(), index)
+    }
+
+    /// The head as it is sent upstream.
+    pub(super) fn outgoing(&self, peer: &Peer, request_id: &HeaderValue) -> Parts {
+        outgoing(self.parts.clone(), self.client, peer, request_id)
+    }
+
+    /// The same, where the request's own head is not needed any more.
+    pub(super) fn into_outgoing(self, peer: &Peer, request_id: &HeaderValue) -> Parts {
+        outgoing(self.parts, self.client, peer, request_id)
+    }
+
+    /// A permit of the route's pool, where it has one.
+    pub(super) async fn admit(&self) -> Result<Option<Permit>, Shed> {
+        let Some(InFlight { pool, per }) = &self.route.in_flight else { return Ok(None) };
+        let asking = Asking {
+            per_key: per.as_ref().map(|per| self.partition(per)),
+            client: self.partition(&KeySpec::client_ip()),
+            priority: self.route.priority,
+        };
+        pool.admit(asking).await.map(Some)
+    }
+}
+
+fn outgoing(mut parts: Parts, client: ClientAddress, peer: &Peer, request_id: &HeaderValue) -> Parts {
+    let is_trusted = client.via_trusted;
+    let forwarding = Forwarding { peer: &peer.forwarded_for, is_trusted, scheme: SCHEME, request_id };
+    upstream::prepare_request(&mut parts, &forwarding);
+    parts
+}

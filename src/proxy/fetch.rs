@@ -1,0 +1,278 @@
+//! The fetch of a flight: a task that belongs to nobody, so that no client that leaves ends it for the others.
+//!
+//! At the response's head it decides who may have it: everybody in the flight, or the one who began alone. Only then does
+//! anybody see a byte.
+
+use std::sync::Arc;
+
+use http::{Method, Request, Response, StatusCode, header, request, response};
+use http_body_util::BodyExt as _;
+
+use super::Missed;
+use super::asked::Asked;
+use crate::admission::{Permit, ShedReason};
+use crate::cache::{self, Forwarded, Plan, ResponseFacts, Vary};
+use crate::collapse::{FlightKey, Producer};
+use crate::http::body::RequestBody;
+use crate::policy::{Collapse, LiveHead, Private, SharedHead, Sharing, State};
+use crate::refusal::Refusal;
+use crate::upstream::{self, ResponseBody};
+
+/// How much of a body that is not stored is kept for those who join while it streams.
+const KEPT_FOR_JOINERS: u64 = 512 * 1024;
+
+/// A fetch under way.
+pub(super) struct Fetch {
+    pub(super) state: Arc<State>,
+    /// The request that began it, with the client's own fields.
+    pub(super) asked: Arc<Asked>,
+    pub(super) key: FlightKey,
+    pub(super) missed: Missed,
+    /// Whether it goes on when nobody waits for it.
+    pub(super) is_background: bool,
+}
+
+impl Fetch {
+    /// From the permit to the end of the body.
+    pub(super) async fn run(mut self, producer: Producer<Sharing>, outgoing: request::Parts) {
+        let admitted = tokio::select! {
+            biased;
+            admitted = self.asked.admit() => admitted,
+            () = producer.abandoned(), if !self.is_background => return self.land(&producer),
+        };
+        match admitted {
+            Ok(permit) => self.ask(producer, outgoing, permit).await,
+            // The key that is full is that of the one who began.
+            Err(shed) if shed.reason == ShedReason::PerKey => {
+                self.land(&producer);
+                producer.refuse(shed.into());
+            }
+            Err(shed) => self.fall_back(producer, shed.into()),
+        }
+    }
+
+    /// Asks the upstream. A 304 that is not about what is stored answers nobody: the upstream is then asked once more,
+    /// without conditions (RFC 9111 section 4.3.4).
+    async fn ask(&mut self, producer: Producer<Sharing>, outgoing: request::Parts, permit: Option<Permit>) {
+        loop {
+            let requested = self.state.clock.now();
+            let obtained = tokio::select! {
+                biased;
+                obtained = self.obtain(outgoing.clone()) => obtained,
+                () = producer.abandoned(), if !self.is_background => return self.land(&producer),
+            };
+            let response = match obtained {
+                Ok(response) => response,
+                Err(refusal) => return self.fall_back(producer, refusal),
+            };
+            let asked = Arc::clone(&self.asked);
+            let exchange = cache::Exchange {
+                request: &asked.parts,
+                credentialed: asked.is_credentialed(),
+                requested,
+                received: self.state.clock.now(),
+            };
+            asked.route().figures.observe_upstream(exchange.received.saturating_duration_since(requested));
+            let (mut parts, body) = response.into_parts();
+            upstream::prepare_response(&mut parts);
+            if let Some(answer) = self.answer_from_stale(&producer, &exchange, &parts) {
+                drop((body, permit));
+                self.land(&producer);
+                producer.share(answer);
+                return producer.finish(None);
+            }
+            if parts.status != StatusCode::NOT_MODIFIED || self.missed.stale.take().is_none() {
+                return self.deliver(producer, &exchange, parts, body, permit).await;
+            }
+        }
+    }
+
+    /// The exchange to its head.
+    async fn obtain(&self, outgoing: request::Parts) -> Result<Response<ResponseBody>, Refusal> {
+        let mut request = Request::from_parts(outgoing, RequestBody::Empty);
+        // Answered for each client on its own; only what is stored may be validated.
+        request.headers_mut().remove(header::IF_NONE_MATCH);
+        request.headers_mut().remove(header::IF_MODIFIED_SINCE);
+        if let Some((stale, _)) = &self.missed.stale {
+            stale.add_conditions(request.headers_mut());
+        }
+        let response = self.asked.route().upstream.send(request, None).await?;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(Refusal::UnaskedUpgrade);
+        }
+        Ok(response)
+    }
+
+    /// No response: a stale one may serve instead.
+    fn fall_back(&self, producer: Producer<Sharing>, refusal: Refusal) {
+        self.land(&producer);
+        match &self.missed.stale {
+            Some((stale, usable)) if usable.when_disconnected && refusal.is_upstream_failure() => {
+                producer.share(SharedHead::Stored(
+                    stale.clone(),
+                    Forwarded { detail: Some("stale-if-error"), ..self.forwarded() },
+                ));
+                producer.finish(None);
+            }
+            _ => producer.fail(refusal),
+        }
+    }
+
+    /// A response that answers: to the one who began alone, or to all as it streams.
+    async fn deliver(
+        &self,
+        producer: Producer<Sharing>,
+        exchange: &cache::Exchange<'_>,
+        parts: response::Parts,
+        body: ResponseBody,
+        permit: Option<Permit>,
+    ) {
+        let judgement = self.state.cache.judge(&self.asked.route().cache, exchange, &parts);
+        let plan = judgement.verdict.ok();
+        if plan.is_none()
+            && let Some((stale, _)) = &self.missed.stale
+            && takes_the_place_of_what_is_stored(exchange, parts.status)
+        {
+            self.state.cache.forget(producer.mark(), stale);
+        }
+        let forwarded = Forwarded {
+            stored: plan.is_some(),
+            ttl: plan.as_ref().map(|plan| i64::try_from(plan.ttl().as_secs()).unwrap_or(i64::MAX)),
+            ..self.forwarded()
+        };
+        if !self.may_be_shared(&judgement.facts, &parts) {
+            self.state.flights.remember_unshareable(self.key);
+            self.land(&producer);
+            let forwarded = Forwarded { stored: false, ttl: None, ..forwarded };
+            return producer.release(Private {
+                response: Response::from_parts(parts, body),
+                permit,
+                forwarded,
+            });
+        }
+        let selecting = cache::SelectingFields::of(judgement.facts.vary.names(), &self.asked.parts.headers);
+        producer.share(SharedHead::Live(Box::new(LiveHead { parts: copy(&parts), selecting, forwarded })));
+        self.stream(producer, parts, body, plan).await;
+        drop(permit);
+    }
+
+    /// A stored response that turns out to be good still, or is better than the error that came.
+    fn answer_from_stale(
+        &self,
+        producer: &Producer<Sharing>,
+        exchange: &cache::Exchange<'_>,
+        parts: &response::Parts,
+    ) -> Option<SharedHead> {
+        let (stale, usable) = self.missed.stale.as_ref()?;
+        let forwarded = Forwarded { status: Some(parts.status), ..self.forwarded() };
+        let policy = &self.asked.route().cache;
+        match parts.status {
+            // The head alone is news of the stored response, too (RFC 9111 section 4.3.5).
+            StatusCode::OK if self.asked.parts.method == Method::HEAD => {
+                let freshened = self.state.cache.freshen(producer.mark(), policy, stale, exchange, parts)?;
+                Some(SharedHead::Stored(freshened.selected, forwarded))
+            }
+            StatusCode::NOT_MODIFIED => {
+                let freshened = self.state.cache.freshen(producer.mark(), policy, stale, exchange, parts)?;
+                let stored = freshened.stored.is_ok();
+                let ttl = stored.then(|| freshened.selected.ttl());
+                Some(SharedHead::Stored(freshened.selected, Forwarded { stored, ttl, ..forwarded }))
+            }
+            StatusCode::INTERNAL_SERVER_ERROR
+            | StatusCode::BAD_GATEWAY
+            | StatusCode::SERVICE_UNAVAILABLE
+            | StatusCode::GATEWAY_TIMEOUT
+                if usable.if_error =>
+            {
+                Some(SharedHead::Stored(
+                    stale.clone(),
+                    Forwarded { detail: Some("stale-if-error"), ..forwarded },
+                ))
+            }
+            _ => None,
+        }
+    }
+
+    /// Hands the body on as it comes; what came whole is stored before the flight ends, so that no second fetch slips
+    /// in between.
+    async fn stream(
+        &self,
+        producer: Producer<Sharing>,
+        parts: response::Parts,
+        mut body: ResponseBody,
+        plan: Option<Plan>,
+    ) {
+        let patience = self.asked.route().upstream.patience().body;
+        let retain = match &plan {
+            Some(plan) => plan.max_object(),
+            None if self.asked.route().collapse == Collapse::Off => 0,
+            None => KEPT_FOR_JOINERS,
+        };
+        let may_break_off = plan.is_none() && !self.is_background;
+        let mut trailers = None;
+        loop {
+            let frame = tokio::select! {
+                biased;
+                () = producer.abandoned(), if may_break_off => return self.land(&producer),
+                frame = body.frame() => frame,
+            };
+            let Some(frame) = frame else { break };
+            let Ok(frame) = frame else { return self.land(&producer) };
+            match frame.into_data() {
+                Ok(data) => {
+                    if producer.push(data, retain, patience).await.is_err() {
+                        return self.land(&producer);
+                    }
+                }
+                Err(frame) => trailers = frame.into_trailers().ok(),
+            }
+        }
+        if let Some(plan) = plan
+            && let Some(chunks) = producer.whole()
+        {
+            let stored =
+                self.state.cache.store(producer.mark(), &plan, &self.asked.parts.headers, &parts, chunks);
+            if let Err(reason) = stored {
+                tracing::debug!(?reason, route = %self.asked.route().name, "not stored");
+            }
+        }
+        self.land(&producer);
+        producer.finish(trailers);
+    }
+
+    /// Whether everybody in the flight may have this response, or only the one who began it. All in it have the same
+    /// credentials, unless the route collapses across them; without credentials, nobody knows who is who.
+    fn may_be_shared(&self, facts: &ResponseFacts, parts: &response::Parts) -> bool {
+        // A 304 that nobody asked for means something to the one client at most that it may have been meant for.
+        let is_whole = !matches!(parts.status, StatusCode::PARTIAL_CONTENT | StatusCode::NOT_MODIFIED);
+        let is_endless = parts
+            .headers
+            .get(header::CONTENT_TYPE)
+            .is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+        let is_among_one = self.asked.is_credentialed() && self.asked.route().collapse == Collapse::Identity;
+        is_whole && !is_endless && facts.vary != Vary::Anything && (is_among_one || !facts.is_personal())
+    }
+
+    fn forwarded(&self) -> Forwarded {
+        Forwarded::because(self.missed.reason)
+    }
+
+    fn land(&self, producer: &Producer<Sharing>) {
+        self.state.flights.land(self.key, producer);
+    }
+}
+
+/// Whether an answer that is not stored speaks against what is: an error or a refusal that passes does not, and the
+/// answer to a HEAD has been weighed before.
+fn takes_the_place_of_what_is_stored(exchange: &cache::Exchange<'_>, status: StatusCode) -> bool {
+    let is_gone = matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE);
+    exchange.request.method == Method::GET && (status.is_success() || status.is_redirection() || is_gone)
+}
+
+/// A copy for each who gets the head; extensions stay behind.
+pub(super) fn copy(parts: &response::Parts) -> response::Parts {
+    let mut copy = Response::new(()).into_parts().0;
+    copy.status = parts.status;
+    copy.headers = parts.headers.clone();
+    copy
+}

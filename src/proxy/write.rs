@@ -1,0 +1,189 @@
+//! A write: once it is sent it is let finish, with its permit, whether its client waits or not; what it has changed is
+//! dropped from the store.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::header::{self, HeaderValue};
+use http::{Request, Response, Uri};
+use http_body_util::BodyExt as _;
+use tokio_util::task::TaskTracker;
+
+use super::asked::Asked;
+use super::direct::Obtained;
+use crate::admission::Permit;
+use crate::cache::Fence;
+use crate::http::body::{RequestBody, UploadOutcome};
+use crate::http::target::host;
+use crate::policy::{Route, State};
+use crate::upstream::{self, Commitment, Patience, ResponseBody};
+
+/// What of an answer that nobody waits for is read, so that the server is not cut off.
+const READ_ALONE: usize = 64 * 1024;
+
+type Outcome = Result<Obtained, upstream::Error>;
+
+/// Sends a write. A client that leaves or is told 504 ends nothing.
+pub(super) async fn write(
+    route: Arc<Route>,
+    request: Request<RequestBody>,
+    upload: Option<UploadOutcome>,
+    permit: Option<Permit>,
+    writing: Writing,
+    tasks: TaskTracker,
+) -> Outcome {
+    let patience = route.upstream.patience();
+    let commitment = Commitment::default();
+    let made = commitment.clone();
+    let work = async move {
+        let response = route.upstream.send(request, Some(&commitment)).await?;
+        writing.ended(&response);
+        Ok(Obtained { response, permit })
+    };
+    let overdue = overdue(upload, made.clone(), patience);
+    let sent = Unstoppable { work: Some(Box::pin(work)), commitment: made, tasks };
+    tokio::select! {
+        biased;
+        outcome = sent => outcome,
+        () = overdue => Err(upstream::Error::ResponseTimeout),
+    }
+}
+
+/// A write on its way. Dropped past the point of no return, it finishes in a task of its own.
+struct Unstoppable {
+    /// Here until it is done.
+    work: Option<Pin<Box<dyn Future<Output = Outcome> + Send>>>,
+    /// The point of no return.
+    commitment: Commitment,
+    tasks: TaskTracker,
+}
+
+impl Future for Unstoppable {
+    type Output = Outcome;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
+        let Some(work) = &mut self.work else { return Poll::Pending };
+        let poll = work.as_mut().poll(cx);
+        if poll.is_ready() {
+            self.work = None;
+        }
+        poll
+    }
+}
+
+impl Drop for Unstoppable {
+    fn drop(&mut self) {
+        if let Some(work) = self.work.take().filter(|_| self.commitment.is_made()) {
+            self.tasks.spawn(async move { read_alone(work.await).await });
+        }
+    }
+}
+
+/// An answer that nobody waits for: read so far that the server is not cut off in the middle of a usual one.
+async fn read_alone(outcome: Outcome) {
+    let Ok(Obtained { response, permit }) = outcome else { return };
+    let mut body = response.into_body();
+    let mut left = READ_ALONE;
+    while let Some(Ok(frame)) = body.frame().await {
+        match left.checked_sub(frame.data_ref().map_or(0, bytes::Bytes::len)) {
+            Some(less) => left = less,
+            None => break,
+        }
+    }
+    drop(permit);
+}
+
+/// Waits until the upstream has had its time, counted from the last chunk of the upload that it took.
+async fn overdue(upload: Option<UploadOutcome>, commitment: Commitment, patience: Patience) {
+    commitment.made().await;
+    let progress = || upload.as_ref().and_then(UploadOutcome::progress);
+    loop {
+        let seen = progress();
+        tokio::time::sleep(patience.after(seen)).await;
+        if progress() == seen {
+            return;
+        }
+    }
+}
+
+/// A write under way.
+pub(super) struct Writing {
+    fence: Fence,
+    host: String,
+}
+
+impl Writing {
+    /// A request that may change something begins: what is being fetched now is neither stored nor joined any more.
+    pub(super) fn begin(state: &State, asked: &Asked) -> Option<Self> {
+        if asked.parts.method.is_safe() {
+            return None;
+        }
+        let tags: Vec<String> = asked
+            .route()
+            .invalidates
+            .iter()
+            .filter_map(|tag| tag.render(|name| asked.capture(name)))
+            .collect();
+        let fence = state.cache.fence(&asked.route().url(&asked.parts), &tags);
+        Some(Self { fence, host: host(&asked.parts.headers).to_owned() })
+    }
+
+    /// It was answered: what it has changed is dropped from the store, where it succeeded (RFC 9111 section 4.4).
+    fn ended(self, response: &Response<ResponseBody>) {
+        if !(response.status().is_success() || response.status().is_redirection()) {
+            return;
+        }
+        let named = [header::LOCATION, header::CONTENT_LOCATION];
+        let urls: Vec<String> =
+            named.iter().filter_map(|name| self.same_origin(response.headers().get(name)?)).collect();
+        let urls: Vec<&str> = urls.iter().map(String::as_str).collect();
+        self.fence.succeeded(&urls);
+    }
+
+    /// A reference as `host/path?query`, where it is to the same host.
+    fn same_origin(&self, reference: &HeaderValue) -> Option<String> {
+        let uri: Uri = reference.to_str().ok()?.parse().ok()?;
+        let is_here =
+            uri.authority().is_none_or(|authority| authority.as_str().eq_ignore_ascii_case(&self.host));
+        let target = uri.path_and_query().filter(|target| is_here && target.as_str().starts_with('/'))?;
+        Some(format!("{}{target}", self.host))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    static FINISHED: AtomicU32 = AtomicU32::new(0);
+
+    #[tokio::test]
+    async fn work_past_the_point_of_no_return_finishes_when_nobody_waits() {
+        for (is_committed, expected) in [(false, 0), (true, 7)] {
+            let (release, released) = oneshot::channel::<u32>();
+            let (done, is_done) = oneshot::channel::<()>();
+            let work = async move {
+                FINISHED.store(released.await.unwrap_or_default(), Ordering::SeqCst);
+                drop(done);
+                Err(upstream::Error::ConnectionTerminated)
+            };
+            let (commitment, tasks) = (Commitment::default(), TaskTracker::new());
+            if is_committed {
+                commitment.make();
+            }
+            let mut sent = Unstoppable { work: Some(Box::pin(work)), commitment, tasks: tasks.clone() };
+            assert!(std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut sent).poll(cx))).await.is_pending());
+            drop(sent);
+            let _ = release.send(7);
+            let _ = is_done.await;
+            tasks.close();
+            tasks.wait().await;
+            assert_eq!(FINISHED.load(Ordering::SeqCst), expected);
+        }
+    }
+}
