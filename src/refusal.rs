@@ -68,9 +68,14 @@ impl Refusal {
         self.kind().status
     }
 
-    /// Whether the request was turned away before the upstream was asked, so that a rate limit's charge is given back.
-    pub fn is_shed(&self) -> bool {
-        matches!(self, Self::Shed(_))
+    /// Whether the request was turned away before the upstream was asked, so that what rate limits charged for it is
+    /// given back.
+    pub fn is_before_upstream(&self) -> bool {
+        use upstream::Error::AcquireTimeout;
+        matches!(
+            self,
+            Self::Shed(_) | Self::Limited(_) | Self::TooManyFollowers | Self::Upstream(AcquireTimeout)
+        )
     }
 
     /// Whether the fault is the upstream's or the way's to it, so that a stale response may serve instead.

@@ -243,8 +243,10 @@ impl Cluster {
         live.budget.deposit();
         let mut sending = Sending::new(request, commitment, began);
         let mut retries_left = live.spec.retries;
+        let mut tried: Option<&Pool> = None;
         loop {
-            let chosen = live.balancer.choose(&live.pools);
+            let chosen = live.balancer.choose(&live.pools, tried, sending.now);
+            tried = Some(chosen);
             if live.spec.host == HostHeader::Upstream {
                 sending.name_host(chosen.server());
             }

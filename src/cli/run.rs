@@ -32,6 +32,7 @@ fn serve(args: &RunArgs) -> Result<Ended, ExitCode> {
     crate::policy::compile::plan(&loaded).map_err(|problems| refuse(&problems))?;
     let log = logging::start(log_format(&loaded.config), &loaded.config.log.level)
         .map_err(|error| failed(&error.into()))?;
+    let lines = std::sync::Arc::clone(log.lines());
     let runtime = runtime(&loaded.config).map_err(|error| failed(&error.into()))?;
     let ended = runtime.block_on(async {
         let app = App::build(&loaded, log).map_err(|error| match error {
@@ -44,6 +45,7 @@ fn serve(args: &RunArgs) -> Result<Ended, ExitCode> {
         app.run(reader, CancellationToken::new()).await.map_err(|error| failed(&error))
     });
     runtime.shutdown_timeout(LAST_MOMENTS);
+    lines.flush();
     ended
 }
 

@@ -138,7 +138,7 @@ impl Exchange {
 
     /// A refusal goes out; what was charged for nothing is given back.
     pub(super) fn refused(mut self: Box<Self>, refusal: &Refusal) -> Response<Body> {
-        if refusal.is_shed() {
+        if refusal.is_before_upstream() {
             std::mem::take(&mut self.charges).refund();
         }
         self.status = refusal.status();

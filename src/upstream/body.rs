@@ -52,7 +52,7 @@ impl ResponseBody {
     /// The bare stream behind a 101, with what the server sent right after it.
     pub async fn into_tunnel(mut self) -> Option<(Box<dyn Io>, Bytes, TunnelPlace)> {
         let (connection, place) = self.lease.take()?.detach();
-        let (io, early) = connection?.into_stream().await;
+        let (io, early) = connection?.into_stream().await?;
         Some((io, early, place))
     }
 

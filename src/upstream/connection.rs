@@ -29,7 +29,8 @@ const MAX_RESPONSE_HEAD: usize = 128 * 1024;
 /// An open connection.
 pub(super) struct Connection {
     sender: SendRequest<RequestBody>,
-    driver: http1::Connection<Box<dyn Io>, RequestBody>,
+    /// Gone once it has ended under a request: only then does the request come back from it.
+    driver: Option<http1::Connection<Box<dyn Io>, RequestBody>>,
     has_ended: bool,
     timer: Deadline,
     clock: Clock,
@@ -67,7 +68,7 @@ impl Connection {
         let now = clock.now();
         Ok(Box::new(Self {
             sender,
-            driver,
+            driver: Some(driver),
             has_ended: false,
             timer: Deadline::default(),
             clock,
@@ -90,10 +91,14 @@ impl Connection {
         let mut watch = patience.map(|patience| Watch::new(upload, sending.now, patience));
         let mut response = pin!(self.sender.try_send_request(request));
         let outcome = std::future::poll_fn(|cx| {
-            if !self.has_ended {
-                self.has_ended = self.driver.poll_without_shutdown(cx).is_ready();
+            self.has_ended = self.has_ended || poll_driver(&mut self.driver, cx).is_ready();
+            let mut answer = response.as_mut().poll(cx);
+            if self.has_ended && answer.is_pending() {
+                // The server has closed the connection, perhaps before it saw a byte of the request.
+                self.driver = None;
+                answer = response.as_mut().poll(cx);
             }
-            if let Poll::Ready(outcome) = response.as_mut().poll(cx) {
+            if let Poll::Ready(outcome) = answer {
                 return Poll::Ready(Some(outcome));
             }
             self.timer.set(watch.as_mut().map(|watch| watch.deadline(self.clock)));
@@ -116,9 +121,7 @@ impl Connection {
 
     /// Drives the protocol: reads, writes, hands chunks to the response's body.
     pub(super) fn drive(&mut self, cx: &mut Context<'_>) {
-        if !self.has_ended {
-            self.has_ended = self.driver.poll_without_shutdown(cx).is_ready();
-        }
+        self.has_ended = self.has_ended || poll_driver(&mut self.driver, cx).is_ready();
     }
 
     /// Ready when nothing has come for `limit`; to be asked while waiting for a chunk.
@@ -146,15 +149,23 @@ impl Connection {
     }
 
     /// The bare stream after a 101, and what was read beyond it.
-    pub(super) async fn into_stream(mut self: Box<Self>) -> (Box<dyn Io>, Bytes) {
+    pub(super) async fn into_stream(mut self: Box<Self>) -> Option<(Box<dyn Io>, Bytes)> {
         std::future::poll_fn(|cx| {
             self.drive(cx);
             if self.has_ended { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
-        let parts = self.driver.into_parts();
-        (parts.io, parts.read_buf)
+        let parts = self.driver?.into_parts();
+        Some((parts.io, parts.read_buf))
     }
+}
+
+/// One step of the protocol machine; ready once it has ended.
+fn poll_driver(
+    driver: &mut Option<http1::Connection<Box<dyn Io>, RequestBody>>,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
+    driver.as_mut().map_or(Poll::Ready(()), |driver| driver.poll_without_shutdown(cx).map(drop))
 }
 
 /// By when the server has to do what comes next.

@@ -7,6 +7,7 @@ mod lease;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -24,6 +25,11 @@ use super::{Error, Patience, Server, Spec};
 use crate::clock::Clock;
 use crate::metrics::{Counter, Gauge, TimeTotal};
 
+/// The most that may wait for a connection; beyond it they are turned away at once.
+const MAX_WAITING: usize = 20_000;
+/// How long a server that could not be reached is the last choice.
+const SHUNNED: Duration = Duration::from_secs(1);
+
 /// The pool of one server.
 #[derive(Debug)]
 pub(super) struct Pool {
@@ -33,6 +39,8 @@ pub(super) struct Pool {
     limits: ArcSwap<Limits>,
     state: Mutex<State>,
     busy: Gauge,
+    /// When a connection could last not be opened, in milliseconds since the start; 0: never.
+    dial_failed_at: AtomicU64,
     created: Counter,
     recycled: Counter,
     requests: Counter,
@@ -60,6 +68,34 @@ struct State {
     open: usize,
     dialing: usize,
     waiting: VecDeque<oneshot::Sender<Result<Lease, Error>>>,
+    /// How long the line may get before it is looked through for those who have left.
+    tidy_at: usize,
+}
+
+impl State {
+    /// Forgets waiters that have left, when they may be half of the line: a walk over it that pays for itself.
+    fn forget_who_left(&mut self) {
+        if self.waiting.len() >= self.tidy_at.max(64) {
+            self.waiting.retain(|waiting| !waiting.is_closed());
+            self.tidy_at = self.waiting.len() * 2;
+        }
+    }
+}
+
+/// One more that is busy with this server, until dropped.
+struct Busy<'p>(&'p Pool);
+
+impl<'p> Busy<'p> {
+    fn new(pool: &'p Pool) -> Self {
+        pool.busy.inc();
+        Self(pool)
+    }
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.busy.dec();
+    }
 }
 
 /// Why a try brought no response.
@@ -105,6 +141,7 @@ impl Pool {
             limits: ArcSwap::from_pointee(Limits::from(spec)),
             state: Mutex::default(),
             busy: Gauge::default(),
+            dial_failed_at: AtomicU64::new(0),
             created: Counter::default(),
             recycled: Counter::default(),
             requests: Counter::default(),
@@ -123,9 +160,12 @@ impl Pool {
         &self.server
     }
 
-    /// Exchanges under way.
-    pub(super) fn busy(&self) -> i64 {
-        self.busy.value()
+    /// Exchanges under way and requests that wait for a connection; a server that has just been found unreachable is
+    /// busier than any that can be reached.
+    pub(super) fn busy(&self, now: Instant) -> i64 {
+        let failed_at = self.dial_failed_at.load(Ordering::Relaxed);
+        let since = self.clock.since_start(now).saturating_sub(Duration::from_millis(failed_at));
+        if failed_at > 0 && since < SHUNNED { i64::MAX } else { self.busy.value() }
     }
 
     /// One exchange: a connection, the request, the response's head. Kept connections that turn out to be closed before
@@ -158,8 +198,7 @@ impl Pool {
             Some(lease) => lease,
             // Fails with the request still unsent: this is the one failure after which any request may be sent elsewhere.
             None => {
-                let lease =
-                    Box::pin(self.wait_for_one(limits.acquire_timeout)).await.map_err(Tried::Failed)?;
+                let lease = Box::pin(self.wait_for_one(limits)).await.map_err(Tried::Failed)?;
                 sending.now = self.clock.now();
                 lease
             }
@@ -179,7 +218,10 @@ impl Pool {
 
     /// A kept connection, where there is one that is still good.
     fn take_idle(self: &Arc<Self>, limits: &Limits, now: Instant) -> Option<Lease> {
-        let mut state = self.state.lock();
+        self.pop_idle(&mut self.state.lock(), limits, now)
+    }
+
+    fn pop_idle(self: &Arc<Self>, state: &mut State, limits: &Limits, now: Instant) -> Option<Lease> {
         while let Some(connection) = state.idle.pop() {
             if limits.allows(&connection, now) {
                 return Some(self.lease(connection));
@@ -190,12 +232,25 @@ impl Pool {
         None
     }
 
-    /// A new connection, or the next that is given back.
-    async fn wait_for_one(self: &Arc<Self>, limit: Duration) -> Result<Lease, Error> {
+    /// A new connection, or the next that is given back. Who waits counts as busy: a server that cannot be reached must
+    /// not look like the idlest of all.
+    async fn wait_for_one(self: &Arc<Self>, limits: &Limits) -> Result<Lease, Error> {
         let (sender, receiver) = oneshot::channel();
-        self.state.lock().waiting.push_back(sender);
+        {
+            let mut state = self.state.lock();
+            // Looked for and lined up under one lock: what comes back in between finds the one who waits.
+            if let Some(lease) = self.pop_idle(&mut state, limits, self.clock.now()) {
+                return Ok(lease);
+            }
+            state.forget_who_left();
+            if state.waiting.len() >= MAX_WAITING {
+                return Err(Error::AcquireTimeout);
+            }
+            state.waiting.push_back(sender);
+        }
+        let _busy = Busy::new(self);
         self.serve_waiting();
-        match tokio::time::timeout(limit, receiver).await {
+        match tokio::time::timeout(limits.acquire_timeout, receiver).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => Err(Error::ConnectionRefused),
             Err(_) => Err(Error::AcquireTimeout),
@@ -211,6 +266,10 @@ impl Pool {
     fn serve_waiting(self: &Arc<Self>) {
         let limits = self.limits.load();
         let mut state = self.state.lock();
+        let has_room = limits.max_connections == 0 || state.open < limits.max_connections;
+        if state.waiting.is_empty() || !has_room {
+            return;
+        }
         state.waiting.retain(|waiting| !waiting.is_closed());
         while state.dialing < state.waiting.len()
             && (limits.max_connections == 0 || state.open < limits.max_connections)
@@ -234,6 +293,8 @@ impl Pool {
                 self.state.lock().dialing -= 1;
             }
             Err(error) => {
+                let now = self.clock.since_start(self.clock.now()).as_millis();
+                self.dial_failed_at.store(u64::try_from(now).unwrap_or(u64::MAX).max(1), Ordering::Relaxed);
                 let mut state = self.state.lock();
                 state.dialing -= 1;
                 state.open -= 1;
@@ -283,7 +344,7 @@ impl Pool {
     }
 
     /// Closes what is too old, was idle for too long, or was closed by the server.
-    pub(super) fn sweep(&self, now: Instant) {
+    pub(super) fn sweep(self: &Arc<Self>, now: Instant) {
         let limits = self.limits.load();
         let mut state = self.state.lock();
         let before = state.idle.len();
@@ -291,13 +352,15 @@ impl Pool {
         let closed = before - state.idle.len();
         state.open -= closed;
         self.recycled.add(closed as u64);
+        drop(state);
+        self.serve_waiting();
     }
 
     pub(super) fn stats(&self) -> ServerStats {
         let state = self.state.lock();
         ServerStats {
             server: self.server.to_string(),
-            open: state.open - state.dialing,
+            open: state.open.saturating_sub(state.dialing),
             idle: state.idle.len(),
             max: self.limits.load().max_connections,
             waiting: state.waiting.iter().filter(|waiting| !waiting.is_closed()).count(),
@@ -361,8 +424,16 @@ mod tests {
             });
             Ok::<_, std::io::Error>(Box::new(TokioIo::new(near)) as Box<dyn Io>)
         }));
+        Arc::new(Pool::new("http://a".parse().unwrap(), &spec(), connector, Clock::start()))
+    }
+
+    fn limits() -> Limits {
+        Limits { acquire_timeout: Duration::from_secs(1), ..Limits::from(&spec()) }
+    }
+
+    fn spec() -> Spec {
         let hour = Duration::from_secs(3600);
-        let spec = Spec {
+        Spec {
             name: "one".into(),
             servers: Vec::new(),
             balance: Balance::RoundRobin,
@@ -376,29 +447,28 @@ mod tests {
             retries: 0,
             retry_budget: 0.0,
             host: HostHeader::Preserve,
-        };
-        Arc::new(Pool::new("http://a".parse().unwrap(), &spec, connector, Clock::start()))
+        }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_given_to_one_who_leaves_at_that_moment_is_not_lost() {
-        let (pool, limit) = (pool_of_one(), Duration::from_secs(1));
-        let lease = pool.wait_for_one(limit).await.unwrap();
-        let mut leaving = Box::pin(pool.wait_for_one(limit));
+        let (pool, limits) = (pool_of_one(), limits());
+        let lease = pool.wait_for_one(&limits).await.unwrap();
+        let mut leaving = Box::pin(pool.wait_for_one(&limits));
         let polled = std::future::poll_fn(|cx| std::task::Poll::Ready(leaving.as_mut().poll(cx)));
         assert!(polled.await.is_pending());
         lease.give_back();
         drop(leaving);
-        assert_eq!((pool.stats().open, pool.busy()), (0, 0));
-        assert!(pool.wait_for_one(limit).await.is_ok());
+        assert_eq!((pool.stats().open, pool.busy.value()), (0, 0));
+        assert!(pool.wait_for_one(&limits).await.is_ok());
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_waits_gets_what_is_given_back() {
-        let (pool, limit) = (pool_of_one(), Duration::from_secs(1));
-        let lease = pool.wait_for_one(limit).await.unwrap();
-        assert!(matches!(pool.wait_for_one(limit).await, Err(Error::AcquireTimeout)));
-        let (next, ()) = tokio::join!(pool.wait_for_one(limit), async { lease.give_back() });
+        let (pool, limits) = (pool_of_one(), limits());
+        let lease = pool.wait_for_one(&limits).await.unwrap();
+        assert!(matches!(pool.wait_for_one(&limits).await, Err(Error::AcquireTimeout)));
+        let (next, ()) = tokio::join!(pool.wait_for_one(&limits), async { lease.give_back() });
         assert_eq!((next.is_ok(), pool.stats().open, pool.stats().created), (true, 1, 1));
     }
 }

@@ -3,7 +3,9 @@
 mod balance;
 
 use crate::harness::origin::dead_address;
-use crate::harness::{Connection, Gate, Origin, Proxy, Script, concurrently, request, seconds, wait_until};
+use crate::harness::{
+    Connection, Gate, Origin, Proxy, Script, concurrently, request, seconds, wait_until, within,
+};
 
 /// A refusal with this status and an RFC 9209 error token in `Proxy-Status`.
 fn assert_proxy_error(response: &crate::harness::Response, status: u16, error: &str) {
@@ -148,6 +150,23 @@ async fn a_stale_connection_costs_a_get_one_retry_that_nobody_sees() {
     }
     assert_eq!(origin.connections(), 3);
     assert_eq!(proxy.metric("forebay_upstream_retries_total", &[]).await, 2.0);
+}
+
+#[tokio::test]
+async fn a_connection_that_was_closed_while_idle_costs_nobody_anything() {
+    let origin = Origin::start();
+    origin.on(
+        "/goodbye",
+        Script::raw("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nCache-Control: no-store\r\n\r\nok"),
+    );
+    let proxy = Proxy::start(&origin, "").await;
+    for (method, path) in [("GET", "/1"), ("POST", "/2"), ("POST", "/3"), ("GET", "/4")] {
+        assert_eq!(proxy.get("/goodbye").await.text(), "ok");
+        let answer =
+            within("an answer over a new connection", proxy.send(&request(&format!("{method} {path}"))))
+                .await;
+        assert_eq!((answer.status(), origin.count(path)), (200, 1), "{method} {path}");
+    }
 }
 
 #[tokio::test]
