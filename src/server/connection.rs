@@ -94,6 +94,7 @@ async fn serve_http2<H: Handler, I: Stream>(
     bounds: Bounds,
     mut is_draining: bool,
 ) {
+    peer.watch.speaks_http2();
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
         .max_concurrent_streams(200)

@@ -40,6 +40,7 @@ pub struct Watch {
     /// When the present phase began: a head being read, or nothing.
     since: AtomicU32,
     is_reading_head: AtomicBool,
+    is_http2: AtomicBool,
     /// Since when a write does not move; 0: it does.
     stuck_since: AtomicU32,
     must_end: AtomicBool,
@@ -57,6 +58,7 @@ impl Connections {
             since: AtomicU32::new(self.tick.load(Relaxed)),
             // Silence from the start is a head that does not come.
             is_reading_head: AtomicBool::new(true),
+            is_http2: AtomicBool::new(false),
             stuck_since: AtomicU32::new(0),
             must_end: AtomicBool::new(false),
             must_drain: AtomicBool::new(self.is_draining.load(Relaxed)),
@@ -129,8 +131,16 @@ impl Watch {
         self.must_linger.load(Relaxed)
     }
 
+    /// The client speaks HTTP/2: once it has asked for something, bytes between two requests are no head that begins.
+    pub(super) fn speaks_http2(&self) {
+        self.is_http2.store(true, Relaxed);
+    }
+
     /// Bytes came in.
     pub(super) fn has_read(&self) {
+        if self.is_http2.load(Relaxed) {
+            return;
+        }
         if self.exchanges.load(Relaxed) == 0 && !self.is_reading_head.load(Relaxed) {
             self.is_reading_head.store(true, Relaxed);
             self.since.store(self.now.load(Relaxed), Relaxed);
@@ -268,6 +278,18 @@ mod tests {
     async fn an_idle_connection_ends_after_the_idle_timeout() {
         let after = ended_after(|watch| {
             drop(watch.begin_exchange());
+            None
+        });
+        let after = after.await.unwrap();
+        assert!((64..=67).contains(&after.as_secs()), "{after:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn frames_between_two_http2_requests_are_no_head_that_does_not_come() {
+        let after = ended_after(|watch| {
+            watch.speaks_http2();
+            drop(watch.begin_exchange());
+            watch.has_read();
             None
         });
         let after = after.await.unwrap();
