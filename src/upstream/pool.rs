@@ -4,6 +4,7 @@
 //! given up wastes none, and there is never more than one dial for each that waits.
 
 mod lease;
+mod stats;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 pub(super) use self::lease::{Lease, TunnelPlace};
+pub use self::stats::ServerStats;
 use super::body::ResponseBody;
 use super::connect::Connector;
 use super::connection::Connection;
@@ -103,33 +105,6 @@ enum Tried {
     /// A kept connection was closed before a byte was sent: the next one may be better.
     Closed,
     Failed(Error),
-}
-
-/// What `/api/pool/stats` shows of a server.
-#[derive(Debug, Clone)]
-pub struct ServerStats {
-    /// `host:port`.
-    pub server: String,
-    /// Connections that are open, used or not.
-    pub open: usize,
-    /// Those of them that nobody uses.
-    pub idle: usize,
-    /// The cap; 0: none.
-    pub max: usize,
-    /// Requests that wait for a connection.
-    pub waiting: usize,
-    /// Connections opened so far.
-    pub created: u64,
-    /// Connections closed because they were too old or idle for too long.
-    pub recycled: u64,
-    /// Exchanges begun so far.
-    pub requests: u64,
-    /// Exchanges that ended without a response.
-    pub failures: u64,
-    /// Mean time to open a connection.
-    pub mean_connect: Duration,
-    /// Mean time to a response's head.
-    pub mean_first_byte: Duration,
 }
 
 impl Pool {
@@ -355,30 +330,6 @@ impl Pool {
         drop(state);
         self.serve_waiting();
     }
-
-    pub(super) fn stats(&self) -> ServerStats {
-        let state = self.state.lock();
-        ServerStats {
-            server: self.server.to_string(),
-            open: state.open.saturating_sub(state.dialing),
-            idle: state.idle.len(),
-            max: self.limits.load().max_connections,
-            waiting: state.waiting.iter().filter(|waiting| !waiting.is_closed()).count(),
-            created: self.created.value(),
-            recycled: self.recycled.value(),
-            requests: self.requests.value(),
-            failures: self.failures.value(),
-            mean_connect: mean(&self.connect_time, self.created.value()),
-            mean_first_byte: mean(
-                &self.first_byte,
-                self.requests.value().saturating_sub(self.failures.value()),
-            ),
-        }
-    }
-}
-
-fn mean(total: &TimeTotal, count: u64) -> Duration {
-    total.value() / u32::try_from(count.max(1)).unwrap_or(u32::MAX)
 }
 
 impl Limits {
@@ -407,68 +358,4 @@ impl From<&Spec> for Limits {
 }
 
 #[cfg(test)]
-mod tests {
-    use hyper_util::rt::TokioIo;
-    use tower::util::BoxCloneSyncService;
-
-    use super::super::{Balance, HostHeader, Io};
-    use super::*;
-
-    /// A pool of at most one connection, to a server that never says anything.
-    fn pool_of_one() -> Arc<Pool> {
-        let connector = BoxCloneSyncService::new(tower::service_fn(|_: http::Uri| async {
-            let (near, far) = tokio::io::duplex(1024);
-            tokio::spawn(async move {
-                let _far = far;
-                std::future::pending::<()>().await;
-            });
-            Ok::<_, std::io::Error>(Box::new(TokioIo::new(near)) as Box<dyn Io>)
-        }));
-        Arc::new(Pool::new("http://a".parse().unwrap(), &spec(), connector, Clock::start()))
-    }
-
-    fn limits() -> Limits {
-        Limits { acquire_timeout: Duration::from_secs(1), ..Limits::from(&spec()) }
-    }
-
-    fn spec() -> Spec {
-        let hour = Duration::from_secs(3600);
-        Spec {
-            name: "one".into(),
-            servers: Vec::new(),
-            balance: Balance::RoundRobin,
-            max_connections: 1,
-            acquire_timeout: hour,
-            connect_timeout: hour,
-            first_byte_timeout: hour,
-            body_timeout: hour,
-            idle_timeout: hour,
-            max_age: hour,
-            retries: 0,
-            retry_budget: 0.0,
-            host: HostHeader::Preserve,
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_connection_given_to_one_who_leaves_at_that_moment_is_not_lost() {
-        let (pool, limits) = (pool_of_one(), limits());
-        let lease = pool.wait_for_one(&limits).await.unwrap();
-        let mut leaving = Box::pin(pool.wait_for_one(&limits));
-        let polled = std::future::poll_fn(|cx| std::task::Poll::Ready(leaving.as_mut().poll(cx)));
-        assert!(polled.await.is_pending());
-        lease.give_back();
-        drop(leaving);
-        assert_eq!((pool.stats().open, pool.busy.value()), (0, 0));
-        assert!(pool.wait_for_one(&limits).await.is_ok());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_waits_gets_what_is_given_back() {
-        let (pool, limits) = (pool_of_one(), limits());
-        let lease = pool.wait_for_one(&limits).await.unwrap();
-        assert!(matches!(pool.wait_for_one(&limits).await, Err(Error::AcquireTimeout)));
-        let (next, ()) = tokio::join!(pool.wait_for_one(&limits), async { lease.give_back() });
-        assert_eq!((next.is_ok(), pool.stats().open, pool.stats().created), (true, 1, 1));
-    }
-}
+mod tests;

@@ -1,0 +1,60 @@
+//! What an operator sees of a server's pool.
+
+use std::time::Duration;
+
+use super::Pool;
+use crate::metrics::TimeTotal;
+
+/// What `/api/pool/stats` shows of a server.
+#[derive(Debug, Clone)]
+pub struct ServerStats {
+    /// `host:port`.
+    pub server: String,
+    /// Connections that are open, used or not.
+    pub open: usize,
+    /// Those of them that nobody uses.
+    pub idle: usize,
+    /// The cap; 0: none.
+    pub max: usize,
+    /// Requests that wait for a connection.
+    pub waiting: usize,
+    /// Connections opened so far.
+    pub created: u64,
+    /// Connections closed because they were too old or idle for too long.
+    pub recycled: u64,
+    /// Exchanges begun so far.
+    pub requests: u64,
+    /// Exchanges that ended without a response.
+    pub failures: u64,
+    /// Mean time to open a connection.
+    pub mean_connect: Duration,
+    /// Mean time to a response's head.
+    pub mean_first_byte: Duration,
+}
+
+impl Pool {
+    /// The pool as it is now.
+    pub(in crate::upstream) fn stats(&self) -> ServerStats {
+        let state = self.state.lock();
+        ServerStats {
+            server: self.server.to_string(),
+            open: state.open.saturating_sub(state.dialing),
+            idle: state.idle.len(),
+            max: self.limits.load().max_connections,
+            waiting: state.waiting.iter().filter(|waiting| !waiting.is_closed()).count(),
+            created: self.created.value(),
+            recycled: self.recycled.value(),
+            requests: self.requests.value(),
+            failures: self.failures.value(),
+            mean_connect: mean(&self.connect_time, self.created.value()),
+            mean_first_byte: mean(
+                &self.first_byte,
+                self.requests.value().saturating_sub(self.failures.value()),
+            ),
+        }
+    }
+}
+
+fn mean(total: &TimeTotal, count: u64) -> Duration {
+    total.value() / u32::try_from(count.max(1)).unwrap_or(u32::MAX)
+}
