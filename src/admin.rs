@@ -1,7 +1,7 @@
 //! The admin listener: what an operator, a Prometheus and an orchestrator ask.
 //!
 //! It lives on a thread and a runtime of its own, so that a scrape cannot slow the proxy, and it is small and bounded
-//! on every side: 256 connections, 64 KiB of request, 30 seconds an answer. Who may ask what is decided by [`Guard`]
+//! on every side: 256 connections, 64 KiB of request, 30 seconds an answer. Who may ask what is decided by `Guard`
 //! and, for other sites' pages, by tower-http's cross-site check.
 
 mod cache;

@@ -6,9 +6,9 @@
 //!   -> upstream -> store while streaming -> answer
 //! ```
 //!
-//! Every stage is a plain type with one verb, and they meet only here. Two ways lead to the upstream: [`flight`] for what
-//! may be shared or stored (its task is [`fetch`]), [`direct`] for everything else (what changes something: a
-//! [`write`](mod@write)).
+//! Every stage is a plain type with one verb, and they meet only here. Two ways lead to the upstream: `flight` for what
+//! may be shared or stored (its task is `fetch`), `direct` for everything else (what changes something: a
+//! `write`).
 
 pub(crate) mod alone;
 pub(crate) mod asked;
