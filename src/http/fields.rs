@@ -91,7 +91,9 @@ fn bit(name: &HeaderName) -> u16 {
     }
 }
 
-fn remove_named_by_connection(headers: &mut HeaderMap) {
+/// Removes the fields that `Connection` names, except those of the connection itself and those that nobody may name
+/// away. They are not for the next hop (RFC 9110 section 7.6.1): whatever decides by a field must not see them either.
+pub fn remove_named_by_connection(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
         .iter()
@@ -105,9 +107,9 @@ fn remove_named_by_connection(headers: &mut HeaderMap) {
     }
 }
 
-/// The usual members of `Connection`: options, and fields that are removed anyway.
+/// Options, and fields that are removed anyway, once framing and upgrades are decided by them.
 fn is_about_the_connection(token: &[u8]) -> bool {
-    [b"keep-alive".as_slice(), b"close", b"upgrade", b"te"]
+    [b"keep-alive".as_slice(), b"close", b"upgrade", b"te", b"connection", b"transfer-encoding"]
         .iter()
         .any(|usual| token.eq_ignore_ascii_case(usual))
 }
@@ -212,6 +214,21 @@ mod tests {
         ]);
         remove_hop_by_hop(&mut headers);
         assert_eq!(headers, map(&[("accept", "*/*")]));
+    }
+
+    #[test]
+    fn naming_a_field_removes_it_and_leaves_the_connections_own() {
+        let own = [
+            ("connection", "keep-alive, upgrade, TE, Connection, Transfer-Encoding, Accept-Language"),
+            ("te", "trailers"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "websocket"),
+        ];
+        let mut headers = map(&own);
+        headers.append("accept-language", HeaderValue::from_static("de"));
+        headers.append("accept-language", HeaderValue::from_static("en"));
+        remove_named_by_connection(&mut headers);
+        assert_eq!(headers, map(&own));
     }
 
     #[test]

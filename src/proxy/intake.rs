@@ -62,6 +62,8 @@ pub(crate) fn look(
         return Err(Refusal::MethodNotAllowed);
     }
     check_framing(parts)?;
+    // Before anything reads the head: what the upstream will not see must choose no limit, identity, key or variant.
+    fields::remove_named_by_connection(&mut parts.headers);
     target::canonicalize(parts, DEFAULT_PORT)?;
     if upload > policy.listener.max_body_bytes {
         return Err(Refusal::Upload(UploadFault::TooLarge));
