@@ -10,6 +10,10 @@ use http::header::{
 
 /// Longer lists are compared literally: a client must not make us search long lists in long lists.
 const MAX_MEMBERS: usize = 32;
+/// Longer values, in bytes over all their lines, are compared literally too.
+const MAX_COMPARED: usize = 256;
+/// More names than any honest answer has: it suits nobody else then.
+const MAX_NAMES: usize = 32;
 
 /// What a response's `Vary` lines say.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,7 +23,7 @@ pub enum Vary {
     None,
     /// It suits requests that have the same values in these fields.
     Fields(Vec<HeaderName>),
-    /// Nobody but the origin can tell whom it suits: `*`, or something that is no list of names.
+    /// Nobody but the origin can tell whom it suits: `*`, an endless list, or something that is no list of names.
     Anything,
 }
 
@@ -32,11 +36,8 @@ impl Vary {
                 match HeaderName::from_bytes(member) {
                     // `*` is a legal field name, but here it is not meant as one.
                     _ if member.is_empty() => {}
-                    Ok(name) if member != b"*" => {
-                        if !names.contains(&name) {
-                            names.push(name);
-                        }
-                    }
+                    Ok(name) if names.contains(&name) => {}
+                    Ok(name) if member != b"*" && names.len() < MAX_NAMES => names.push(name),
                     _ => return Self::Anything,
                 }
             }
@@ -70,6 +71,8 @@ impl SelectingFields {
             let presented = request.get_all(name);
             stored.iter().eq(presented.iter())
                 || (presented.iter().next().is_some() && !stored.is_empty())
+                    && is_short(stored.iter())
+                    && is_short(presented.iter())
                     && Syntax::of(name).is_some_and(|syntax| {
                         syntax.same(|| members(stored.iter()), || members(presented.iter()))
                     })
@@ -86,6 +89,10 @@ impl SelectingFields {
         let values = |lines: &[HeaderValue]| lines.iter().map(|line| line.len() + 40).sum::<usize>();
         self.0.iter().map(|(name, lines)| name.as_str().len() + 48 + values(lines)).sum()
     }
+}
+
+fn is_short<'a>(lines: impl Iterator<Item = &'a HeaderValue>) -> bool {
+    lines.map(HeaderValue::len).sum::<usize>() <= MAX_COMPARED
 }
 
 /// A copy that does not keep the connection's read buffer alive.
@@ -225,6 +232,25 @@ mod tests {
         let spaced = "a, ".repeat(5000);
         assert!(same(&ACCEPT_ENCODING, &[&many], &[&many]));
         assert!(!same(&ACCEPT_ENCODING, &[&many], &[&spaced]));
+    }
+
+    #[test]
+    fn endless_values_are_compared_literally() {
+        for (length, expected) in [(250, true), (251, false)] {
+            let long = "a".repeat(length);
+            let (one, other) = (format!("gzip, {long}"), format!("gzip,{long}"));
+            assert!(same(&ACCEPT_ENCODING, &[&one], &[&one]), "{length}");
+            assert_eq!(same(&ACCEPT_ENCODING, &[&one], &[&other]), expected, "{length}");
+        }
+    }
+
+    #[test]
+    fn an_endless_vary_is_anything() {
+        let names =
+            |count: usize| (0..count).map(|number| format!("x-{number}")).collect::<Vec<_>>().join(",");
+        let read = |count| Vary::of(&headers(&[(VARY, &names(count)), (VARY, "x-0")]));
+        assert_eq!(read(MAX_NAMES).names().len(), MAX_NAMES);
+        assert_eq!(read(MAX_NAMES + 1), Vary::Anything);
     }
 
     #[test]

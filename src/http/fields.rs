@@ -53,9 +53,23 @@ impl Present {
     }
 }
 
-/// Whether a field says where a request comes from: `Forwarded`, `X-Real-IP`, `X-Forwarded-*`.
+/// Whether a field says where a request comes from: `Forwarded`, `X-Real-IP`, `X-Forwarded-*`, with underscores too.
 pub fn is_claim(name: &HeaderName) -> bool {
-    *name == header::FORWARDED || name.as_str() == "x-real-ip" || name.as_str().starts_with("x-forwarded-")
+    *name == header::FORWARDED
+        || (name.as_str().len() == "x-real-ip".len() && begins_like(name, "x-real-ip"))
+        || begins_like(name, "x-forwarded-")
+}
+
+/// Whether a claim is spelt with an underscore, which CGI and WSGI servers do not tell from a dash (RFC 3875 section
+/// 4.1.18). No proxy that can be trusted writes it so.
+pub fn is_disguised_claim(name: &HeaderName) -> bool {
+    name.as_str().contains('_') && is_claim(name)
+}
+
+/// Whether a name begins with `start`, where an underscore is as good as a dash.
+fn begins_like(name: &HeaderName, start: &str) -> bool {
+    let same = |(byte, wanted)| byte == wanted || (byte == b'_' && wanted == b'-');
+    name.as_str().len() >= start.len() && name.as_str().bytes().zip(start.bytes()).all(same)
 }
 
 /// Removes the hop-by-hop fields, and those that `Connection` names, from a head that came in.
@@ -91,7 +105,9 @@ fn bit(name: &HeaderName) -> u16 {
     }
 }
 
-fn remove_named_by_connection(headers: &mut HeaderMap) {
+/// Removes the fields that `Connection` names, except those of the connection itself and those that nobody may name
+/// away. They are not for the next hop (RFC 9110 section 7.6.1): whatever decides by a field must not see them either.
+pub fn remove_named_by_connection(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
         .iter()
@@ -105,9 +121,9 @@ fn remove_named_by_connection(headers: &mut HeaderMap) {
     }
 }
 
-/// The usual members of `Connection`: options, and fields that are removed anyway.
+/// Options, and fields that are removed anyway, once framing and upgrades are decided by them.
 fn is_about_the_connection(token: &[u8]) -> bool {
-    [b"keep-alive".as_slice(), b"close", b"upgrade", b"te"]
+    [b"keep-alive".as_slice(), b"close", b"upgrade", b"te", b"connection", b"transfer-encoding"]
         .iter()
         .any(|usual| token.eq_ignore_ascii_case(usual))
 }
@@ -135,6 +151,7 @@ pub fn clean_trailers(trailers: &mut HeaderMap) {
         .keys()
         .filter(|name| {
             is_end_to_end_for_sure(name)
+                || is_claim(name)
                 || matches!(name.as_str(), "trailer" | "vary" | "age" | "expires" | "via")
         })
         .cloned()
@@ -215,6 +232,21 @@ mod tests {
     }
 
     #[test]
+    fn naming_a_field_removes_it_and_leaves_the_connections_own() {
+        let own = [
+            ("connection", "keep-alive, upgrade, TE, Connection, Transfer-Encoding, Accept-Language"),
+            ("te", "trailers"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "websocket"),
+        ];
+        let mut headers = map(&own);
+        headers.append("accept-language", HeaderValue::from_static("de"));
+        headers.append("accept-language", HeaderValue::from_static("en"));
+        remove_named_by_connection(&mut headers);
+        assert_eq!(headers, map(&own));
+    }
+
+    #[test]
     fn connection_cannot_name_identity_or_framing_away() {
         let kept = [
             ("host", "a"),
@@ -230,6 +262,26 @@ mod tests {
         );
         remove_hop_by_hop(&mut headers);
         assert_eq!(headers, map(&kept));
+    }
+
+    #[test]
+    fn an_underscore_disguises_no_claim() {
+        for (name, is_disguised) in [
+            ("x-real-ip", false),
+            ("x_real_ip", true),
+            ("x-forwarded-for", false),
+            ("x_forwarded_for", true),
+            ("x-forwarded_proto", true),
+            ("x-forwarded-my_own", true),
+        ] {
+            let headers = map(&[(name, "1")]);
+            let name = headers.keys().next().unwrap();
+            assert!(is_claim(name) && Present::of(&headers).has_claim(), "{name}");
+            assert_eq!(is_disguised_claim(name), is_disguised, "{name}");
+        }
+        for other in ["x-real-ips", "x_real", "x_forwarded", "x-forward-for"] {
+            assert!(!is_claim(&HeaderName::from_static(other)), "{other}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Promises: after [`canonicalize`] the URI is in origin form, or the `*` of an OPTIONS request; its path has unreserved
 //! characters decoded, other escapes in upper case, no dot segments and no empty segments; `Host` is present exactly once,
-//! in lower case, without the scheme's default port. What cannot be brought into that form is refused, so that no spelling
+//! in lower case, without the scheme's default port and the root's dot. What cannot be brought into that form is refused, so that no spelling
 //! walks round a rule.
 
 use std::borrow::Cow;
@@ -31,8 +31,8 @@ pub enum BadTarget {
     /// A target that is no path, and not the `*` of an OPTIONS request either.
     #[error("the request's target is not a path")]
     NoPath,
-    /// `%00`, `%2F`, `%5C`, a backslash, or a dot segment in disguise: what backends read in different ways.
-    #[error("the path has a character that servers read in different ways")]
+    /// `%00`, `%2F`, `%5C`, a backslash, or a dot segment in disguise (`..;`): what backends read in different ways.
+    #[error("the path has a character or a segment that servers read in different ways")]
     AmbiguousPath,
 }
 
@@ -96,7 +96,7 @@ fn canonicalize_host(parts: &mut Parts, default_port: u16) -> Result<(), BadTarg
     Ok(())
 }
 
-/// A host in lower case, without the default port; borrowed where it already is so.
+/// A host in lower case, without the default port and the dot of the root; borrowed where it already is so.
 ///
 /// # Errors
 /// [`BadTarget::MalformedHost`] for anything that is not `host[:port]` or `[v6][:port]`.
@@ -105,27 +105,30 @@ pub fn canonical_host(text: &str, default_port: u16) -> Result<Cow<'_, str>, Bad
         return Ok(Cow::Borrowed(text));
     }
     let (name, port) = split_port(text)?;
-    let is_valid = match name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => !name.is_empty() && name.bytes().all(is_host_byte),
+    let (is_valid, bare) = match name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(address) => (address.parse::<std::net::Ipv6Addr>().is_ok(), name),
+        None => {
+            let bare = name.strip_suffix('.').unwrap_or(name);
+            (!bare.is_empty() && !bare.ends_with('.') && bare.bytes().all(is_host_byte), bare)
+        }
     };
     if !is_valid {
         return Err(BadTarget::MalformedHost);
     }
     let is_default = matches!(port, Some(None)) || port == Some(Some(default_port));
-    let keep = if is_default { name } else { text };
-    Ok(if keep.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        Cow::Owned(keep.to_ascii_lowercase())
-    } else if is_default {
-        Cow::Owned(keep.to_owned())
+    let port = if is_default { "" } else { text.strip_prefix(name).unwrap_or_default() };
+    let is_shorter = bare.len() + port.len() < text.len();
+    Ok(if is_shorter || text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(format!("{bare}{port}").to_ascii_lowercase())
     } else {
-        Cow::Borrowed(keep)
+        Cow::Borrowed(text)
     })
 }
 
 /// Whether a host is a lower-case name or address without a port: the usual case, decided in one walk.
 fn is_plain_host(text: &[u8]) -> bool {
-    !text.is_empty() && text.iter().all(|byte| is_host_byte(*byte) && !byte.is_ascii_uppercase())
+    text.last().is_some_and(|last| *last != b'.')
+        && text.iter().all(|byte| is_host_byte(*byte) && !byte.is_ascii_uppercase())
 }
 
 /// `host[:port]` in two; a port of `Some(None)` is an empty one, which RFC 3986 section 3.2.3 allows.
@@ -166,11 +169,12 @@ pub fn canonical_path(path: &str) -> Result<Cow<'_, str>, BadTarget> {
     remove_dot_segments(&decoded).map(Cow::Owned)
 }
 
-/// Whether a path needs no work: only plain characters, no escape, no empty segment, no segment that begins with a dot.
+/// Whether a path needs no work: only plain characters, no escape, no segment that is empty or begins with a dot or a
+/// semicolon.
 fn is_canonical(path: &[u8]) -> bool {
     let mut previous = 0;
     for byte in path {
-        if !is_plain(*byte) || (previous == b'/' && matches!(*byte, b'/' | b'.')) {
+        if !is_plain(*byte) || (previous == b'/' && matches!(*byte, b'/' | b'.' | b';')) {
             return false;
         }
         previous = *byte;
@@ -241,6 +245,9 @@ fn remove_dot_segments(path: &[u8]) -> Result<String, BadTarget> {
     let mut segments: Vec<&[u8]> = Vec::new();
     let mut ends_with_slash = true;
     for segment in path.split(|byte| *byte == b'/').skip(1) {
+        if is_disguised(segment) {
+            return Err(BadTarget::AmbiguousPath);
+        }
         ends_with_slash = matches!(segment, b"" | b"." | b"..");
         match segment {
             b"" | b"." => {}
@@ -259,6 +266,12 @@ fn remove_dot_segments(path: &[u8]) -> Result<String, BadTarget> {
         out.push(b'/');
     }
     String::from_utf8(out).map_err(|_| BadTarget::AmbiguousPath)
+}
+
+/// Whether a segment is empty or a dot segment to those who cut off its parameters first (RFC 3986 section 3.3).
+fn is_disguised(segment: &[u8]) -> bool {
+    let name = segment.split(|byte| *byte == b';').next().unwrap_or_default();
+    name.len() < segment.len() && matches!(name, b"" | b"." | b"..")
 }
 
 #[cfg(test)]
@@ -282,6 +295,7 @@ mod tests {
             ("/a%2a%c3%a4", "/a%2A%C3%A4"),
             ("/.hidden", "/.hidden"),
             ("/a..b/.c", "/a..b/.c"),
+            ("/a;v=1/..b;/.c;d=..;", "/a;v=1/..b;/.c;d=..;"),
             ("/a b", "/a%20b"),
             ("/x/", "/x/"),
         ] {
@@ -296,13 +310,18 @@ mod tests {
         {
             assert_eq!(canonical_path(path), Err(BadTarget::AmbiguousPath), "{path}");
         }
+        for path in
+            ["/x/..;/api", "/x/..;a=b/api", "/x/.;/api", "/;/api", "/;", "/x/;a=b", "/x/..;", "/%41/..;/api"]
+        {
+            assert_eq!(canonical_path(path), Err(BadTarget::AmbiguousPath), "{path}");
+        }
         for path in ["/%", "/%1", "/%zz", "/a%g0"] {
             assert_eq!(canonical_path(path), Err(BadTarget::BrokenEscape), "{path}");
         }
     }
 
     #[test]
-    fn hosts_lose_case_and_default_port() {
+    fn hosts_lose_case_default_port_and_the_dot_of_the_root() {
         for (given, canonical) in [
             ("Example.COM", Ok("example.com")),
             ("example.com:80", Ok("example.com")),
@@ -311,6 +330,12 @@ mod tests {
             ("[::1]:80", Ok("[::1]")),
             ("[::1]:81", Ok("[::1]:81")),
             ("127.0.0.1", Ok("127.0.0.1")),
+            ("site.", Ok("site")),
+            ("Site.:80", Ok("site")),
+            ("site.:8080", Ok("site:8080")),
+            (".", Err(BadTarget::MalformedHost)),
+            ("site..", Err(BadTarget::MalformedHost)),
+            ("[::1].", Err(BadTarget::MalformedHost)),
             ("", Err(BadTarget::MalformedHost)),
             ("a b", Err(BadTarget::MalformedHost)),
             ("user@host", Err(BadTarget::MalformedHost)),
@@ -362,6 +387,7 @@ mod tests {
                 let again = canonical_path(&once);
                 prop_assert_eq!(again.as_deref(), Ok(&*once));
                 prop_assert!(!once.contains("//") && !once.contains("/../") && !once.contains("/./"));
+                prop_assert!(!once.contains("/;") && !once.contains("/..;") && !once.contains("/.;"));
             }
         }
     }

@@ -5,7 +5,9 @@
 
 use std::sync::Arc;
 
+use http::header::{HeaderValue, TRANSFER_ENCODING};
 use http::{Request, Response, StatusCode};
+use http_body::Body as _;
 use hyper::body::Incoming;
 
 use super::asked::Asked;
@@ -77,12 +79,16 @@ impl Proxy {
     ) -> (Request<RequestBody>, Option<UploadOutcome>) {
         let patience = asked.route().upstream.patience().body;
         let has_body = asked.has_body;
-        let parts = asked.into_outgoing(peer, &exchange.id);
+        let mut parts = asked.into_outgoing(peer, &exchange.id);
         let Some(incoming) = body.take().filter(|_| has_body) else {
             return (Request::from_parts(parts, RequestBody::Empty), None);
         };
         let limit = self.policy.load().listener.max_body_bytes;
         let (body, outcome) = RequestBody::upload(incoming, limit, patience, self.state.clock);
+        if body.size_hint().exact().is_none() {
+            // The library drops a body of unknown length from GET, HEAD and CONNECT unless told that it is chunked.
+            parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
         (Request::from_parts(parts, body), Some(outcome))
     }
 }

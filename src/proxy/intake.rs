@@ -61,7 +61,15 @@ pub(crate) fn look(
     if matches!(parts.method, Method::CONNECT | Method::TRACE) {
         return Err(Refusal::MethodNotAllowed);
     }
+    // RFC 9110 section 9.1: methods have case. Some servers overlook it, and `post` would pass the rules for POST.
+    if parts.method.as_str().bytes().any(|byte| byte.is_ascii_lowercase()) {
+        return Err(Refusal::BadFraming(
+            "The method has lower-case letters, which servers read in different ways",
+        ));
+    }
     check_framing(parts)?;
+    // Before anything reads the head: what the upstream will not see must choose no limit, identity, key or variant.
+    fields::remove_named_by_connection(&mut parts.headers);
     target::canonicalize(parts, DEFAULT_PORT)?;
     if upload > policy.listener.max_body_bytes {
         return Err(Refusal::Upload(UploadFault::TooLarge));

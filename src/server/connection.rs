@@ -21,6 +21,11 @@ use crate::http::io::poll_write_pieces;
 /// How much of a body that nobody wanted is read after an early answer, and for how long.
 const LINGER: (usize, Duration) = (1024 * 1024, Duration::from_secs(2));
 
+/// How many requests an HTTP/2 client may have under way (RFC 9113 section 6.5.2 advises no fewer), and how many bytes of
+/// each answer wait for a client that does not read.
+const MAX_STREAMS: u32 = 100;
+const SEND_BUFFER: usize = 16 * 1024;
+
 /// How long an HTTP/2 client without requests may take to take its leave.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -97,11 +102,11 @@ async fn serve_http2<H: Handler, I: Stream>(
     peer.watch.speaks_http2();
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
-        .max_concurrent_streams(200)
+        .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(u32::try_from(bounds.max_header_bytes).unwrap_or(u32::MAX))
         .max_pending_accept_reset_streams(20)
         .max_local_error_reset_streams(1024)
-        .max_send_buf_size(256 * 1024);
+        .max_send_buf_size(SEND_BUFFER);
     let (peer_of_all, handler_of_all) = (Arc::clone(peer), Arc::clone(handler));
     let service =
         service_fn(move |request| answer(request, Arc::clone(&peer_of_all), Arc::clone(&handler_of_all)));

@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, HeaderMap};
 use http::{Response, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
@@ -108,7 +109,7 @@ impl Connection {
         self.timer.set(None);
         sending.now = self.clock.now();
         match outcome {
-            Some(Ok(response)) => refuse_unknown_coding(response),
+            Some(Ok(response)) => refuse_doubtful_framing(response),
             Some(Err(mut refused)) => {
                 let unsent = refused.take_message();
                 let error = cause(&refused.into_error());
@@ -192,14 +193,24 @@ impl Watch {
 }
 
 /// The protocol library reads a body of unknown coding up to the end of the connection and leaves the coding on: handed
-/// on without its `Transfer-Encoding`, it would be another body.
-fn refuse_unknown_coding(response: Response<Incoming>) -> Result<Response<Incoming>, Error> {
-    let is_known = match fields::transfer_coding(response.headers()) {
-        TransferCoding::Absent => true,
-        TransferCoding::Chunked => response.version() == Version::HTTP_11,
+/// on without its `Transfer-Encoding`, it would be another body. It also overlooks a second length (RFC 9112 section 6.3),
+/// and every length where there is no body.
+fn refuse_doubtful_framing(response: Response<Incoming>) -> Result<Response<Incoming>, Error> {
+    if is_framed_once(response.headers(), response.version()) {
+        Ok(response)
+    } else {
+        Err(Error::InvalidResponse)
+    }
+}
+
+/// Whether a head has one known coding, or one length that is a number, or neither.
+fn is_framed_once(headers: &HeaderMap, version: Version) -> bool {
+    let lengths = headers.get_all(CONTENT_LENGTH).iter().take(2).count();
+    match fields::transfer_coding(headers) {
+        TransferCoding::Absent => lengths == 0 || (lengths == 1 && fields::content_length(headers).is_some()),
+        TransferCoding::Chunked => version == Version::HTTP_11 && lengths == 0,
         TransferCoding::Other => false,
-    };
-    if is_known { Ok(response) } else { Err(Error::InvalidResponse) }
+    }
 }
 
 fn cause(error: &hyper::Error) -> Error {
@@ -218,5 +229,25 @@ impl std::fmt::Debug for Connection {
             .field("born", &self.born)
             .field("is_used", &self.is_used)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_framed_in_one_way() {
+        let framed = |lines: &[(&str, &str)]| {
+            let fields = lines.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+            is_framed_once(&fields.collect(), Version::HTTP_11)
+        };
+        let (length, coding) = ("content-length", ("transfer-encoding", "chunked"));
+        assert!(framed(&[]) && framed(&[(length, "3")]) && framed(&[coding]));
+        assert!(!framed(&[(length, "3"), coding]));
+        assert!(!framed(&[(length, "3"), (length, "3")]));
+        for text in ["3, 3", "+3", "-3", "0x3", "", "three"] {
+            assert!(!framed(&[(length, text)]), "{text:?}");
+        }
     }
 }

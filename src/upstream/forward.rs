@@ -60,8 +60,8 @@ pub fn prepare_request(parts: &mut request::Parts, forwarding: &Forwarding<'_>) 
     if parts.version == Version::HTTP_2 {
         join_cookies(headers);
     }
-    if present.has_claim() && !forwarding.is_trusted {
-        remove_claims(headers);
+    if present.has_claim() {
+        remove_claims(headers, forwarding.is_trusted);
     }
     if present.has_claim() && forwarding.is_trusted {
         continue_claims(headers, forwarding);
@@ -142,9 +142,10 @@ fn continue_forwarded(headers: &mut HeaderMap, peer: &HeaderValue) {
     }
 }
 
-/// What an untrusted client claims about where it comes from.
-fn remove_claims(headers: &mut HeaderMap) {
-    let claims: Vec<HeaderName> = headers.keys().filter(|name| fields::is_claim(name)).cloned().collect();
+/// What an untrusted client claims about where it comes from; of a trusted proxy only what may contradict its real word.
+fn remove_claims(headers: &mut HeaderMap, is_trusted: bool) {
+    let is_removed = if is_trusted { fields::is_disguised_claim } else { fields::is_claim };
+    let claims: Vec<HeaderName> = headers.keys().filter(|name| is_removed(name)).cloned().collect();
     for name in claims {
         headers.remove(name);
     }
@@ -208,6 +209,18 @@ mod tests {
         assert_eq!(headers["x-forwarded-for"], "1.1.1.1, 2.2.2.2, 10.0.0.9");
         assert_eq!(headers["x-forwarded-proto"], "https");
         assert_eq!(headers["x-forwarded-host"], "front.example");
+    }
+
+    #[test]
+    fn claims_with_underscores_are_nobodys() {
+        for is_trusted in [false, true] {
+            let lines =
+                [("x_forwarded_for", "6.6.6.6"), ("x_real_ip", "6.6.6.6"), ("x-forwarded_proto", "https")];
+            let headers = forwarded(&lines, is_trusted);
+            assert!(!headers.keys().any(|name| name.as_str().contains('_')), "{headers:?}");
+            assert_eq!(headers["x-forwarded-for"], "10.0.0.9");
+            assert_eq!(headers["x-forwarded-host"], "api.example");
+        }
     }
 
     #[test]

@@ -205,6 +205,19 @@ async fn bodies_pass_both_ways_in_either_framing() {
 }
 
 #[tokio::test]
+async fn a_body_of_unknown_length_arrives_whole_whatever_the_method() {
+    let origin = Origin::start();
+    let proxy = Proxy::start(&origin, "").await;
+    for method in ["GET", "OPTIONS", "DELETE", "QUERY"] {
+        let response = proxy.send(&request(&format!("{method} /{method}")).chunked("hello")).await;
+        assert_eq!(response.status(), 200, "{method}");
+        let seen = origin.only(&format!("/{method}"));
+        assert_eq!(seen.body_start, b"hello", "{method}");
+        assert_eq!(seen.head.all("transfer-encoding"), ["chunked"], "{method}");
+    }
+}
+
+#[tokio::test]
 async fn an_http_1_0_client_gets_no_chunks() {
     let origin = Origin::start();
     origin.on("/chunked", Script::chunked().body("in ").body("pieces"));

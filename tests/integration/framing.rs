@@ -111,6 +111,12 @@ async fn received_framing_is_never_forwarded() {
 }
 
 #[tokio::test]
+async fn a_method_in_lower_case_is_refused() {
+    let heads = ["post / HTTP/1.1\r\nHost: a\r\nContent-Length: 5", "Get / HTTP/1.1\r\nHost: a"];
+    assert_refused(&heads, &[400]).await;
+}
+
+#[tokio::test]
 async fn connect_and_trace_are_not_allowed() {
     let origin = Origin::start();
     let proxy = Proxy::start(&origin, "").await;

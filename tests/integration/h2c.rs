@@ -1,5 +1,8 @@
 //! HTTP/2 with prior knowledge in the clear, forwarded as HTTP/1.1.
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
 use crate::harness::{H2, Origin, Proxy, Script, concurrently, seconds};
 
 #[tokio::test]
@@ -66,6 +69,22 @@ async fn many_streams_share_a_connection() {
         assert_eq!(response.json()["target"], format!("/{number}"));
     }
     assert_eq!(proxy.metric("forebay_connections", &["listener=\"public\""]).await, 1.0);
+}
+
+/// RFC 9113 section 6.5.2.
+#[tokio::test]
+async fn a_client_is_told_how_many_streams_it_may_open() {
+    let origin = Origin::start();
+    let proxy = Proxy::start(&origin, "").await;
+    let mut stream = TcpStream::connect(proxy.address).await.unwrap();
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    let mut head = [0; 9];
+    stream.read_exact(&mut head).await.unwrap();
+    let [_, _, length, kind, ..] = head;
+    assert_eq!(kind, 4, "the first frame is SETTINGS: {head:?}");
+    let mut settings = vec![0; length.into()];
+    stream.read_exact(&mut settings).await.unwrap();
+    assert!(settings.chunks(6).any(|setting| *setting == [0, 3, 0, 0, 0, 100]), "{settings:?}");
 }
 
 #[tokio::test]

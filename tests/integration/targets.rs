@@ -17,6 +17,9 @@ async fn paths_that_can_be_read_in_two_ways_are_refused() {
         "/api/%2E./admin",
         "/%zz",
         "/api/%4",
+        "/x/..;/api",
+        "/x/.;a=b/api",
+        "/;/api",
     ] {
         let response = proxy.get(path).await;
         assert_eq!(response.status(), 400, "{path}");
@@ -88,7 +91,7 @@ async fn a_detour_by_dot_segments_meets_the_route_of_its_end() {
 async fn hosts_of_routes_compare_without_case_and_default_port() {
     let origin = Origin::start();
     let proxy = Proxy::start(&origin, "routes = [{ name = 'one', match = 'scan.example/{*rest}' }]").await;
-    for host in ["scan.example", "SCAN.Example", "scan.example:80"] {
+    for host in ["scan.example", "SCAN.Example", "scan.example:80", "scan.example.", "scan.example.:80"] {
         assert_eq!(proxy.send(&request("GET /x").field("Host", host)).await.status(), 200, "{host}");
     }
     for host in ["other.example", "scan.example:81"] {

@@ -30,12 +30,21 @@ async fn an_answer_that_is_not_http_is_502() {
         ("/lengths", "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd"),
         ("/length", "HTTP/1.1 200 OK\r\nContent-Length: +3\r\n\r\nabc"),
         ("/coding", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, gzip\r\n\r\nabc"),
+        (
+            "/both",
+            "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+        ),
+        ("/twice", "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc"),
+        ("/list", "HTTP/1.1 200 OK\r\nContent-Length: 3, 3\r\n\r\nabc"),
+        ("/bodiless", "HTTP/1.1 304 Not Modified\r\nContent-Length: three\r\n\r\n"),
         ("/half", "HTTP/1.1 200 OK\r\nContent-Le"),
     ] {
         origin.on(path, Script::raw(bytes));
     }
     let proxy = Proxy::start(&origin, "").await;
-    for path in ["/garbage", "/status", "/lengths", "/length", "/coding", "/half"] {
+    let paths =
+        ["/garbage", "/status", "/lengths", "/length", "/coding", "/both", "/twice", "/list", "/bodiless"];
+    for path in paths.into_iter().chain(["/half"]) {
         let response = proxy.get(path).await;
         assert!(response.status() == 502 && response.field("proxy-status").is_some(), "{path}: {response:?}");
     }

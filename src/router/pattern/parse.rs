@@ -68,7 +68,11 @@ fn host_of(host: &str, at: usize) -> Result<Box<str>, PatternError> {
             error(at + offset, "a host has no wildcard; leave it away to match every host")
         }
         Some((offset, c)) => error(at + offset, format!("`{c}` cannot be part of a host")),
-        None => Ok(without_default_port(&host.to_ascii_lowercase()).into()),
+        None => {
+            let host = host.to_ascii_lowercase();
+            let host = without_default_port(&host);
+            Ok(host.strip_suffix('.').unwrap_or(host).into())
+        }
     }
 }
 
@@ -142,6 +146,9 @@ fn canonical(text: &str, at: usize) -> Result<String, PatternError> {
     }
     if out == "." || out == ".." {
         return error(at, "dot segments are removed from every request, so this would never match");
+    }
+    if matches!(out.split_once(';'), Some(("" | "." | "..", _))) {
+        return error(at, "a segment that is empty or dots before its `;` is refused in every request");
     }
     Ok(out)
 }

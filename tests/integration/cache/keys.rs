@@ -67,6 +67,21 @@ async fn vary_chooses_between_variants() {
 }
 
 #[tokio::test]
+async fn a_field_that_connection_names_chooses_no_variant() {
+    let origin = Origin::start();
+    origin.on_each("*", |seen| {
+        let language = seen.field("accept-language").unwrap_or("none").to_owned();
+        Script::ok(language).field("Cache-Control", "max-age=60").field("Vary", "Accept-Language")
+    });
+    let proxy = Proxy::start(&origin, "").await;
+    let german = request("GET /a").field("Accept-Language", "de");
+    let hidden = german.clone().field("Connection", "keep-alive, Accept-Language");
+    assert_eq!(proxy.send(&hidden).await.text(), "none");
+    assert_eq!(proxy.send(&german).await.text(), "de");
+    assert_eq!(proxy.get("/a").await.text(), "none");
+}
+
+#[tokio::test]
 async fn one_url_has_a_bounded_number_of_variants() {
     let origin = numbered(&[("Cache-Control", "max-age=60"), ("Vary", "X-Any")]);
     let proxy = Proxy::start(&origin, "").await;
