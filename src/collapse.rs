@@ -129,6 +129,13 @@ impl<C: Cargo> Flights<C> {
         }
     }
 
+    /// Lands a flight that everybody has left. False where somebody joined in the meantime: the fetch must go on.
+    pub fn give_up(&self, key: FlightKey, producer: &Producer<C>) -> bool {
+        // In this order: after the landing nobody can join.
+        self.land(key, producer);
+        producer.is_abandoned()
+    }
+
     /// An answer for this key could not be shared: for a while nobody waits behind another for it.
     pub fn remember_unshareable(&self, key: FlightKey) {
         self.unshareable.insert(key.0, ());

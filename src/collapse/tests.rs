@@ -109,3 +109,27 @@ async fn a_producer_that_is_lost_breaks_every_body_off() {
     assert!(reader.frame().await.is_some_and(|frame| frame.is_ok()));
     assert!(matches!(reader.frame().await, Some(Err(Broken))));
 }
+
+#[tokio::test]
+async fn who_joins_while_a_flight_is_given_up_gets_all_of_it() {
+    let (flights, producer, seats) = flight(0);
+    producer.share("head");
+    drop(seats);
+    producer.abandoned().await;
+    let Joined::Follower(late) = flights.join(KEY, |()| true, || ()) else { panic!("it has not landed") };
+    assert!(!flights.give_up(KEY, &producer));
+    assert!(matches!(flights.join(KEY, |()| true, || ()), Joined::Leader(..)), "nobody joins after that");
+    let late = reader(late).await;
+    producer.push(chunk(), u64::MAX, PATIENCE).await.unwrap();
+    producer.finish(None);
+    assert_eq!(late.collect().await.unwrap().to_bytes().len(), CHUNK);
+}
+
+#[tokio::test]
+async fn a_flight_that_everybody_has_left_is_given_up() {
+    let (flights, producer, seats) = flight(1);
+    drop(seats);
+    producer.abandoned().await;
+    assert!(flights.give_up(KEY, &producer));
+    assert_eq!(flights.count(), 0);
+}

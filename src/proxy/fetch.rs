@@ -38,7 +38,7 @@ impl Fetch {
         let admitted = tokio::select! {
             biased;
             admitted = self.asked.admit() => admitted,
-            () = producer.abandoned(), if !self.is_background => return self.land(&producer),
+            () = self.given_up(&producer), if !self.is_background => return,
         };
         match admitted {
             Ok(permit) => self.ask(producer, outgoing, permit).await,
@@ -59,7 +59,7 @@ impl Fetch {
             let obtained = tokio::select! {
                 biased;
                 obtained = self.obtain(outgoing.clone()) => obtained,
-                () = producer.abandoned(), if !self.is_background => return self.land(&producer),
+                () = self.given_up(&producer), if !self.is_background => return,
             };
             let response = match obtained {
                 Ok(response) => response,
@@ -213,7 +213,7 @@ impl Fetch {
         loop {
             let frame = tokio::select! {
                 biased;
-                () = producer.abandoned(), if may_break_off => return self.land(&producer),
+                () = self.given_up(&producer), if may_break_off => return,
                 frame = body.frame() => frame,
             };
             let Some(frame) = frame else { break };
@@ -255,6 +255,16 @@ impl Fetch {
 
     fn forwarded(&self) -> Forwarded {
         Forwarded::because(self.missed.reason)
+    }
+
+    /// Waits until nobody takes part any more, nor can.
+    async fn given_up(&self, producer: &Producer<Sharing>) {
+        loop {
+            producer.abandoned().await;
+            if self.state.flights.give_up(self.key, producer) {
+                return;
+            }
+        }
     }
 
     fn land(&self, producer: &Producer<Sharing>) {

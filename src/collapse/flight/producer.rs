@@ -129,6 +129,11 @@ impl<C: Cargo> Producer<C> {
         self.flight.reclaim(&mut state);
     }
 
+    /// Whether nobody takes part any more; until the flight has landed, somebody may yet join.
+    pub(in crate::collapse) fn is_abandoned(&self) -> bool {
+        self.flight.state.lock().is_deserted()
+    }
+
     /// Waits until nobody takes part any more.
     pub async fn abandoned(&self) {
         std::future::poll_fn(|cx| {
