@@ -51,8 +51,8 @@ impl Fetch {
         }
     }
 
-    /// Asks the upstream. A 304 that is not about what is stored answers nobody: the upstream is then asked once more,
-    /// without conditions (RFC 9111 section 4.3.4).
+    /// Asks the upstream. A 304 that is not about what is stored answers nobody, and one that makes it personal not
+    /// everybody: the upstream is then asked once more, without conditions (RFC 9111 section 4.3.4).
     async fn ask(&mut self, producer: Producer<Sharing>, outgoing: request::Parts, permit: Option<Permit>) {
         loop {
             let requested = self.state.clock.now();
@@ -170,10 +170,14 @@ impl Fetch {
             // The head alone is news of the stored response, too (RFC 9111 section 4.3.5).
             StatusCode::OK if self.asked.parts.method == Method::HEAD => {
                 let freshened = self.state.cache.freshen(producer.mark(), policy, stale, exchange, parts)?;
-                Some(SharedHead::Stored(freshened.selected, forwarded))
+                let is_for_all = self.is_for_all(&freshened.facts);
+                is_for_all.then(|| SharedHead::Stored(freshened.selected, forwarded))
             }
             StatusCode::NOT_MODIFIED => {
                 let freshened = self.state.cache.freshen(producer.mark(), policy, stale, exchange, parts)?;
+                if !self.is_for_all(&freshened.facts) {
+                    return None;
+                }
                 let stored = freshened.stored.is_ok();
                 let ttl = stored.then(|| freshened.selected.ttl());
                 Some(SharedHead::Stored(freshened.selected, Forwarded { stored, ttl, ..forwarded }))
@@ -240,8 +244,7 @@ impl Fetch {
         producer.finish(trailers);
     }
 
-    /// Whether everybody in the flight may have this response, or only the one who began it. All in it have the same
-    /// credentials, unless the route collapses across them; without credentials, nobody knows who is who.
+    /// Whether everybody in the flight may have this response, or only the one who began it.
     fn may_be_shared(&self, facts: &ResponseFacts, parts: &response::Parts) -> bool {
         // A 304 that nobody asked for means something to the one client at most that it may have been meant for.
         let is_whole = !matches!(parts.status, StatusCode::PARTIAL_CONTENT | StatusCode::NOT_MODIFIED);
@@ -249,8 +252,14 @@ impl Fetch {
             .headers
             .get(header::CONTENT_TYPE)
             .is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+        is_whole && !is_endless && self.is_for_all(facts)
+    }
+
+    /// Whether a response that says this of itself is for all in the flight. They have the same credentials, unless the
+    /// route collapses across them; without credentials, nobody knows who is who.
+    fn is_for_all(&self, facts: &ResponseFacts) -> bool {
         let is_among_one = self.asked.is_credentialed() && self.asked.route().collapse == Collapse::Identity;
-        is_whole && !is_endless && facts.vary != Vary::Anything && (is_among_one || !facts.is_personal())
+        facts.vary != Vary::Anything && (is_among_one || !facts.is_personal())
     }
 
     fn forwarded(&self) -> Forwarded {
