@@ -140,8 +140,13 @@ impl Fetch {
             ttl: plan.as_ref().map(|plan| i64::try_from(plan.ttl().as_secs()).unwrap_or(i64::MAX)),
             ..self.forwarded()
         };
-        if !self.may_be_shared(&judgement.facts, &parts) {
-            self.state.flights.remember_unshareable(self.key);
+        // What is stored is everybody's already.
+        let is_own_fault = plan.is_none() && blames_the_request(parts.status);
+        if is_own_fault || !self.may_be_shared(&judgement.facts, &parts) {
+            // The next request may be at no fault: nobody need be kept from waiting behind it.
+            if !is_own_fault {
+                self.state.flights.remember_unshareable(self.key);
+            }
             self.land(&producer);
             let forwarded = Forwarded { stored: false, ttl: None, ..forwarded };
             return producer.release(Private {
@@ -286,6 +291,12 @@ impl Fetch {
 fn takes_the_place_of_what_is_stored(exchange: &cache::Exchange<'_>, status: StatusCode) -> bool {
     let is_gone = matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE);
     exchange.request.method == Method::GET && (status.is_success() || status.is_redirection() || is_gone)
+}
+
+/// Whether an answer may be about the request that was sent rather than what it asks for: too much from this client,
+/// not with these fields.
+fn blames_the_request(status: StatusCode) -> bool {
+    status.is_client_error() && !matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE)
 }
 
 /// A copy for each who gets the head; extensions stay behind.
