@@ -109,3 +109,52 @@ async fn a_producer_that_is_lost_breaks_every_body_off() {
     assert!(reader.frame().await.is_some_and(|frame| frame.is_ok()));
     assert!(matches!(reader.frame().await, Some(Err(Broken))));
 }
+
+#[tokio::test]
+async fn who_joins_while_a_flight_is_given_up_gets_all_of_it() {
+    let (flights, producer, seats) = flight(0);
+    producer.share("head");
+    drop(seats);
+    producer.abandoned().await;
+    let Joined::Follower(late) = flights.join(KEY, |()| true, || ()) else { panic!("it has not landed") };
+    assert!(!flights.give_up(KEY, &producer));
+    assert!(matches!(flights.join(KEY, |()| true, || ()), Joined::Leader(..)), "nobody joins after that");
+    let late = reader(late).await;
+    producer.push(chunk(), u64::MAX, PATIENCE).await.unwrap();
+    producer.finish(None);
+    assert_eq!(late.collect().await.unwrap().to_bytes().len(), CHUNK);
+}
+
+#[tokio::test]
+async fn a_flight_that_everybody_has_left_is_given_up() {
+    let (flights, producer, seats) = flight(1);
+    drop(seats);
+    producer.abandoned().await;
+    assert!(flights.give_up(KEY, &producer));
+    assert_eq!(flights.count(), 0);
+}
+
+#[tokio::test]
+async fn a_fetch_that_panics_leaves_no_flight_behind() {
+    let (flights, producer, mut seats) = flight(0);
+    let flights = std::sync::Arc::new(flights);
+    let under_way = std::sync::Arc::clone(&flights);
+    let fetch = tokio::spawn(async move {
+        let _landing = under_way.landing(KEY, &producer);
+        tokio::task::yield_now().await;
+        panic!("a fault in the fetch");
+    });
+    assert!(fetch.await.is_err());
+    assert_eq!(flights.count(), 0);
+    assert!(matches!(seats.remove(0).outcome().await, Outcome::Alone));
+}
+
+#[tokio::test]
+async fn a_landing_leaves_a_later_flight_alone() {
+    let (flights, producer, _seats) = flight(0);
+    let landing = flights.landing(KEY, &producer);
+    flights.land(KEY, &producer);
+    let Joined::Leader(..) = flights.join(KEY, |()| true, || ()) else { panic!("the first has landed") };
+    drop(landing);
+    assert_eq!(flights.count(), 1);
+}

@@ -95,7 +95,17 @@ impl Asked {
 
     /// Which flight it may join: the same route, method, resource, identity and codings.
     pub(crate) fn flight_key(&self) -> FlightKey {
+        self.key_of(b"client")
+    }
+
+    /// The flight that fetches anew what is served stale; no client's own request joins it.
+    pub(super) fn refresh_key(&self) -> FlightKey {
+        self.key_of(b"refresh")
+    }
+
+    fn key_of(&self, purpose: &[u8]) -> FlightKey {
         let mut digest = self.digester.begin();
+        digest.add(purpose);
         digest.add(self.route.name.as_bytes());
         digest.add(self.parts.method.as_str().as_bytes());
         digest.add(&self.resource().to_bytes());

@@ -35,10 +35,12 @@ pub(super) struct Fetch {
 impl Fetch {
     /// From the permit to the end of the body.
     pub(super) async fn run(mut self, producer: Producer<Sharing>, outgoing: request::Parts) {
+        let state = Arc::clone(&self.state);
+        let _landing = state.flights.landing(self.key, &producer);
         let admitted = tokio::select! {
             biased;
             admitted = self.asked.admit() => admitted,
-            () = producer.abandoned(), if !self.is_background => return self.land(&producer),
+            () = self.given_up(&producer), if !self.is_background => return,
         };
         match admitted {
             Ok(permit) => self.ask(producer, outgoing, permit).await,
@@ -51,15 +53,15 @@ impl Fetch {
         }
     }
 
-    /// Asks the upstream. A 304 that is not about what is stored answers nobody: the upstream is then asked once more,
-    /// without conditions (RFC 9111 section 4.3.4).
+    /// Asks the upstream. A 304 that is not about what is stored answers nobody, and one that makes it personal not
+    /// everybody: the upstream is then asked once more, without conditions (RFC 9111 section 4.3.4).
     async fn ask(&mut self, producer: Producer<Sharing>, outgoing: request::Parts, permit: Option<Permit>) {
         loop {
             let requested = self.state.clock.now();
             let obtained = tokio::select! {
                 biased;
                 obtained = self.obtain(outgoing.clone()) => obtained,
-                () = producer.abandoned(), if !self.is_background => return self.land(&producer),
+                () = self.given_up(&producer), if !self.is_background => return,
             };
             let response = match obtained {
                 Ok(response) => response,
@@ -140,8 +142,13 @@ impl Fetch {
             ttl: plan.as_ref().map(|plan| i64::try_from(plan.ttl().as_secs()).unwrap_or(i64::MAX)),
             ..self.forwarded()
         };
-        if !self.may_be_shared(&judgement.facts, &parts) {
-            self.state.flights.remember_unshareable(self.key);
+        // What is stored is everybody's already.
+        let is_own_fault = plan.is_none() && blames_the_request(parts.status);
+        if is_own_fault || !self.may_be_shared(&judgement.facts, &parts) {
+            // The next request may be at no fault: nobody need be kept from waiting behind it.
+            if !is_own_fault {
+                self.state.flights.remember_unshareable(self.key);
+            }
             self.land(&producer);
             let forwarded = Forwarded { stored: false, ttl: None, ..forwarded };
             return producer.release(Private {
@@ -170,10 +177,14 @@ impl Fetch {
             // The head alone is news of the stored response, too (RFC 9111 section 4.3.5).
             StatusCode::OK if self.asked.parts.method == Method::HEAD => {
                 let freshened = self.state.cache.freshen(producer.mark(), policy, stale, exchange, parts)?;
-                Some(SharedHead::Stored(freshened.selected, forwarded))
+                let is_for_all = self.is_for_all(&freshened.facts);
+                is_for_all.then(|| SharedHead::Stored(freshened.selected, forwarded))
             }
             StatusCode::NOT_MODIFIED => {
                 let freshened = self.state.cache.freshen(producer.mark(), policy, stale, exchange, parts)?;
+                if !self.is_for_all(&freshened.facts) {
+                    return None;
+                }
                 let stored = freshened.stored.is_ok();
                 let ttl = stored.then(|| freshened.selected.ttl());
                 Some(SharedHead::Stored(freshened.selected, Forwarded { stored, ttl, ..forwarded }))
@@ -213,7 +224,7 @@ impl Fetch {
         loop {
             let frame = tokio::select! {
                 biased;
-                () = producer.abandoned(), if may_break_off => return self.land(&producer),
+                () = self.given_up(&producer), if may_break_off => return,
                 frame = body.frame() => frame,
             };
             let Some(frame) = frame else { break };
@@ -240,8 +251,7 @@ impl Fetch {
         producer.finish(trailers);
     }
 
-    /// Whether everybody in the flight may have this response, or only the one who began it. All in it have the same
-    /// credentials, unless the route collapses across them; without credentials, nobody knows who is who.
+    /// Whether everybody in the flight may have this response, or only the one who began it.
     fn may_be_shared(&self, facts: &ResponseFacts, parts: &response::Parts) -> bool {
         // A 304 that nobody asked for means something to the one client at most that it may have been meant for.
         let is_whole = !matches!(parts.status, StatusCode::PARTIAL_CONTENT | StatusCode::NOT_MODIFIED);
@@ -249,12 +259,28 @@ impl Fetch {
             .headers
             .get(header::CONTENT_TYPE)
             .is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+        is_whole && !is_endless && self.is_for_all(facts)
+    }
+
+    /// Whether a response that says this of itself is for all in the flight. They have the same credentials, unless the
+    /// route collapses across them; without credentials, nobody knows who is who.
+    fn is_for_all(&self, facts: &ResponseFacts) -> bool {
         let is_among_one = self.asked.is_credentialed() && self.asked.route().collapse == Collapse::Identity;
-        is_whole && !is_endless && facts.vary != Vary::Anything && (is_among_one || !facts.is_personal())
+        facts.vary != Vary::Anything && (is_among_one || !facts.is_personal())
     }
 
     fn forwarded(&self) -> Forwarded {
         Forwarded::because(self.missed.reason)
+    }
+
+    /// Waits until nobody takes part any more, nor can.
+    async fn given_up(&self, producer: &Producer<Sharing>) {
+        loop {
+            producer.abandoned().await;
+            if self.state.flights.give_up(self.key, producer) {
+                return;
+            }
+        }
     }
 
     fn land(&self, producer: &Producer<Sharing>) {
@@ -267,6 +293,12 @@ impl Fetch {
 fn takes_the_place_of_what_is_stored(exchange: &cache::Exchange<'_>, status: StatusCode) -> bool {
     let is_gone = matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE);
     exchange.request.method == Method::GET && (status.is_success() || status.is_redirection() || is_gone)
+}
+
+/// Whether an answer may be about the request that was sent rather than what it asks for: too much from this client,
+/// not with these fields.
+fn blames_the_request(status: StatusCode) -> bool {
+    status.is_client_error() && !matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE)
 }
 
 /// A copy for each who gets the head; extensions stay behind.

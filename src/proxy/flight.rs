@@ -65,7 +65,8 @@ impl Proxy {
         Box::pin(self.forward(Box::new(Arc::unwrap_or_clone(asked)), &mut None, reason, peer, exchange)).await
     }
 
-    /// Has a stale response fetched anew while it is served; nobody waits for the outcome.
+    /// Has a stale response fetched anew while it is served, once for all who are served it, whether the route collapses
+    /// or not; nobody waits for the outcome.
     pub(super) fn refresh(
         &self,
         asked: &Asked,
@@ -88,12 +89,12 @@ impl Proxy {
         is_background: bool,
     ) -> Result<Boarded, Refusal> {
         let (state, route) = (&self.state, asked.route());
-        let key = asked.flight_key();
+        let key = if is_background { asked.refresh_key() } else { asked.flight_key() };
         let begin = || {
             let tags = route.cache.tags(|name| asked.capture(name));
             state.cache.begin(&route.cache, asked.storage_key(), &route.url(&asked.parts), &tags)
         };
-        let (producer, seat) = if route.collapse == Collapse::Off {
+        let (producer, seat) = if route.collapse == Collapse::Off && !is_background {
             state.flights.solo(begin())
         } else {
             // A write may have changed what an older fetch is about to bring; a client may insist on news.

@@ -195,6 +195,56 @@ async fn a_private_answer_is_for_one() {
 }
 
 #[tokio::test]
+async fn a_fault_of_the_leader_is_its_own_and_not_remembered() {
+    for status in [400, 401, 403, 429] {
+        let (origin, gate) = (Origin::start(), Gate::closed());
+        let wait = gate.clone();
+        origin.on_each("/slow", move |seen| match seen.nth {
+            0 => Script::status(status).when(&wait),
+            nth => Script::ok(format!("answer {nth}")),
+        });
+        let proxy = Proxy::start(&origin, "").await;
+        let all: Vec<_> = (0..3).map(|_| proxy.begin(&request("GET /slow"))).collect();
+        wait_inside(&proxy, 3.0).await;
+        gate.open();
+        let mut statuses = Vec::new();
+        for one in all {
+            statuses.push(one.await.unwrap().status());
+        }
+        statuses.sort_unstable();
+        assert_eq!((statuses, origin.count("/slow")), (vec![200, 200, status], 3));
+
+        wait_inside(&proxy, 0.0).await;
+        let second = Gate::closed();
+        let wait = second.clone();
+        origin.on_each("/slow", move |_| Script::ok("").when(&wait));
+        let next: Vec<_> = (0..3).map(|_| proxy.begin(&request("GET /slow"))).collect();
+        wait_inside(&proxy, 3.0).await;
+        second.open();
+        for one in next {
+            assert_eq!(one.await.unwrap().status(), 200);
+        }
+        assert_eq!(origin.count("/slow"), 4);
+    }
+}
+
+#[tokio::test]
+async fn what_is_missing_is_missing_for_everybody() {
+    for status in [404, 410, 500, 301] {
+        let (origin, gate) = (Origin::start(), Gate::closed());
+        origin.on("/slow", Script::status(status).when(&gate));
+        let proxy = Proxy::start(&origin, "upstreams.origin.retries = 0").await;
+        let all: Vec<_> = (0..3).map(|_| proxy.begin(&request("GET /slow"))).collect();
+        wait_inside(&proxy, 3.0).await;
+        gate.open();
+        for one in all {
+            assert_eq!(one.await.unwrap().status(), status);
+        }
+        assert_eq!(origin.count("/slow"), 1, "{status}");
+    }
+}
+
+#[tokio::test]
 async fn released_followers_go_through_the_pool() {
     let (origin, gate) = (Origin::start(), Gate::closed());
     let wait = gate.clone();

@@ -27,8 +27,8 @@ impl<C: Cargo> Producer<C> {
         Self { flight, is_done: false }
     }
 
-    pub(in crate::collapse) fn is_of(&self, flight: &Arc<Flight<C>>) -> bool {
-        Arc::ptr_eq(&self.flight, flight)
+    pub(in crate::collapse) fn flight(&self) -> &Arc<Flight<C>> {
+        &self.flight
     }
 
     /// What was known of the fetch when it began.
@@ -127,6 +127,11 @@ impl<C: Cargo> Producer<C> {
         }
         (0..cut).for_each(|_| state.unwant_from(first));
         self.flight.reclaim(&mut state);
+    }
+
+    /// Whether nobody takes part any more; until the flight has landed, somebody may yet join.
+    pub(in crate::collapse) fn is_abandoned(&self) -> bool {
+        self.flight.state.lock().is_deserted()
     }
 
     /// Waits until nobody takes part any more.

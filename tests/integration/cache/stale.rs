@@ -39,6 +39,25 @@ async fn while_revalidating_the_stale_answer_is_served_at_once() {
 }
 
 #[tokio::test]
+async fn while_revalidating_one_asks_even_where_nobody_shares() {
+    let (origin, gate) = slow_from_the_second();
+    let config = "routes = [{ name = 'all', match = '/{*rest}', collapse = 'off',
+        cache = { mode = 'force', ttl = '1s', stale_while_revalidate = '1h' } }]";
+    let proxy = Proxy::start(&origin, config).await;
+    assert_eq!(proxy.get("/a").await.text(), "answer 0");
+    wait_until("it is stale and being fetched", || async {
+        proxy.get("/a").await;
+        origin.count("/a") == 2
+    })
+    .await;
+    let address = proxy.address;
+    concurrently(20, move |_| async move { crate::harness::request("GET /a").send(address).await }).await;
+    gate.open();
+    wait_until("the fresh one is there", || async { proxy.get("/a").await.text() == "answer 1" }).await;
+    assert_eq!(origin.count("/a"), 2);
+}
+
+#[tokio::test]
 async fn beyond_the_stale_window_the_client_waits() {
     let (origin, gate) = slow_from_the_second();
     gate.open();

@@ -1,7 +1,7 @@
 //! Asking the origin whether it changed, and telling clients that it did not.
 
 use super::{cache, numbered};
-use crate::harness::{Origin, Proxy, Script, request, seconds, wait_until};
+use crate::harness::{Gate, Origin, Proxy, Script, request, seconds, wait_until};
 
 /// An origin that sends a body once and 304 to whoever names its validator.
 fn validating(validator: (&'static str, &'static str), condition: &'static str) -> Origin {
@@ -135,6 +135,40 @@ async fn a_304_that_nobody_asked_for_is_for_one_client_alone() {
         assert!(!one.await.unwrap().cache_says("collapsed"));
     }
     assert_eq!(origin.count("/same"), 2);
+}
+
+#[tokio::test]
+async fn a_304_that_turns_private_is_for_one_client_alone() {
+    for (name, value) in [("Cache-Control", "private"), ("Vary", "*"), ("Set-Cookie", "session=1")] {
+        let (origin, gate) = (Origin::start(), Gate::closed());
+        let wait = gate.clone();
+        origin.on_each("/a", move |seen| match (seen.nth, seen.field("if-none-match")) {
+            (0, _) => Script::ok("first").field("ETag", "\"v\"").field("Cache-Control", "max-age=1"),
+            (_, Some(_)) => Script::status(304).field("ETag", "\"v\"").field(name, value).when(&wait),
+            _ => Script::ok(format!("answer {}", seen.nth)).field(name, value),
+        });
+        let proxy = Proxy::start(&origin, "").await;
+        assert_eq!(proxy.get("/a").await.text(), "first");
+        let leader = loop {
+            let asks = proxy.begin(&request("GET /a"));
+            wait_until("it is answered or asked for", || async {
+                asks.is_finished() || origin.count("/a") == 2
+            })
+            .await;
+            if origin.count("/a") == 2 {
+                break asks;
+            }
+        };
+        let follower = proxy.begin(&request("GET /a"));
+        proxy.wait_for_metric("forebay_requests_in_progress", &[], 2.0).await;
+        gate.open();
+        let mut texts = Vec::new();
+        for one in [leader, follower] {
+            texts.push(one.await.unwrap().text().to_owned());
+        }
+        texts.sort();
+        assert_eq!(texts, ["answer 2", "answer 3"], "{name}");
+    }
 }
 
 #[tokio::test]
