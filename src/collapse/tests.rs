@@ -137,8 +137,8 @@ async fn a_flight_that_everybody_has_left_is_given_up() {
 #[tokio::test]
 async fn a_fetch_that_panics_leaves_no_flight_behind() {
     let (flights, producer, mut seats) = flight(0);
-    let flights = std::sync::Arc::new(flights);
-    let under_way = std::sync::Arc::clone(&flights);
+    let flights = Arc::new(flights);
+    let under_way = Arc::clone(&flights);
     let fetch = tokio::spawn(async move {
         let _landing = under_way.landing(KEY, &producer);
         tokio::task::yield_now().await;
