@@ -123,8 +123,18 @@ impl<C: Cargo> Flights<C> {
 
     /// The flight is over: later requests begin a new one.
     pub fn land(&self, key: FlightKey, producer: &Producer<C>) {
+        self.remove(key, producer.flight());
+    }
+
+    /// Lands the flight at the latest when it is dropped: hold it while the fetch runs, which may panic.
+    #[must_use]
+    pub fn landing(&self, key: FlightKey, producer: &Producer<C>) -> Landing<'_, C> {
+        Landing { flights: self, key, flight: Arc::clone(producer.flight()) }
+    }
+
+    fn remove(&self, key: FlightKey, flight: &Arc<Flight<C>>) {
         let mut shard = self.shard(key).lock();
-        if shard.get(&key.0).is_some_and(|flight| producer.is_of(flight)) {
+        if shard.get(&key.0).is_some_and(|under_way| Arc::ptr_eq(under_way, flight)) {
             shard.remove(&key.0);
         }
     }
@@ -158,6 +168,20 @@ impl<C: Cargo> Flights<C> {
     )]
     fn shard(&self, key: FlightKey) -> &Shard<C> {
         &self.shards[(key.0 >> 64) as usize % SHARDS]
+    }
+}
+
+/// See [`Flights::landing`].
+#[derive(Debug)]
+pub struct Landing<'f, C: Cargo> {
+    flights: &'f Flights<C>,
+    key: FlightKey,
+    flight: Arc<Flight<C>>,
+}
+
+impl<C: Cargo> Drop for Landing<'_, C> {
+    fn drop(&mut self) {
+        self.flights.remove(self.key, &self.flight);
     }
 }
 

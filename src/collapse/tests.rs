@@ -133,3 +133,28 @@ async fn a_flight_that_everybody_has_left_is_given_up() {
     assert!(flights.give_up(KEY, &producer));
     assert_eq!(flights.count(), 0);
 }
+
+#[tokio::test]
+async fn a_fetch_that_panics_leaves_no_flight_behind() {
+    let (flights, producer, mut seats) = flight(0);
+    let flights = Arc::new(flights);
+    let under_way = Arc::clone(&flights);
+    let fetch = tokio::spawn(async move {
+        let _landing = under_way.landing(KEY, &producer);
+        tokio::task::yield_now().await;
+        panic!("a fault in the fetch");
+    });
+    assert!(fetch.await.is_err());
+    assert_eq!(flights.count(), 0);
+    assert!(matches!(seats.remove(0).outcome().await, Outcome::Alone));
+}
+
+#[tokio::test]
+async fn a_landing_leaves_a_later_flight_alone() {
+    let (flights, producer, _seats) = flight(0);
+    let landing = flights.landing(KEY, &producer);
+    flights.land(KEY, &producer);
+    let Joined::Leader(..) = flights.join(KEY, |()| true, || ()) else { panic!("the first has landed") };
+    drop(landing);
+    assert_eq!(flights.count(), 1);
+}

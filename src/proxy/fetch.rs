@@ -35,6 +35,8 @@ pub(super) struct Fetch {
 impl Fetch {
     /// From the permit to the end of the body.
     pub(super) async fn run(mut self, producer: Producer<Sharing>, outgoing: request::Parts) {
+        let state = Arc::clone(&self.state);
+        let _landing = state.flights.landing(self.key, &producer);
         let admitted = tokio::select! {
             biased;
             admitted = self.asked.admit() => admitted,

@@ -27,8 +27,8 @@ impl<C: Cargo> Producer<C> {
         Self { flight, is_done: false }
     }
 
-    pub(in crate::collapse) fn is_of(&self, flight: &Arc<Flight<C>>) -> bool {
-        Arc::ptr_eq(&self.flight, flight)
+    pub(in crate::collapse) fn flight(&self) -> &Arc<Flight<C>> {
+        &self.flight
     }
 
     /// What was known of the fetch when it began.
