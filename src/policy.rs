@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use http::request::Parts;
 
-pub use sharing::{LiveHead, Private, SharedHead, Sharing};
+pub use sharing::{Fetched, LiveHead, Private, SharedHead, Sharing};
 pub use state::{Afterlife, ListenerFigures, Registry, ReloadFigures, State};
 
 use crate::admission::Pool;

@@ -1,5 +1,7 @@
 //! What the proxy's flights carry from a fetch to those who wait for it.
 
+use std::time::Duration;
+
 use http::{HeaderMap, Response, response};
 
 use crate::admission::Permit;
@@ -14,9 +16,18 @@ pub enum Sharing {}
 
 impl Cargo for Sharing {
     type Mark = Fetch;
-    type Head = SharedHead;
+    type Head = Fetched;
     type Response = Private;
     type Error = Refusal;
+}
+
+/// What the fetch tells everybody.
+#[derive(Debug)]
+pub struct Fetched {
+    /// The head.
+    pub head: SharedHead,
+    /// How long the fetch waited for its permit; none where the route has no pool.
+    pub queued: Option<Duration>,
 }
 
 /// A head that several requests get.

@@ -4,6 +4,7 @@
 //! anybody see a byte.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{Method, Request, Response, StatusCode, header, request, response};
 use http_body_util::BodyExt as _;
@@ -14,7 +15,7 @@ use crate::admission::{Permit, ShedReason};
 use crate::cache::{self, Forwarded, Plan, ResponseFacts, Vary};
 use crate::collapse::{FlightKey, Producer};
 use crate::http::body::RequestBody;
-use crate::policy::{Collapse, LiveHead, Private, SharedHead, Sharing, State};
+use crate::policy::{Collapse, Fetched, LiveHead, Private, SharedHead, Sharing, State};
 use crate::refusal::Refusal;
 use crate::upstream::{self, ResponseBody};
 
@@ -30,6 +31,8 @@ pub(super) struct Fetch {
     pub(super) missed: Missed,
     /// Whether it goes on when nobody waits for it.
     pub(super) is_background: bool,
+    /// How long it waited for its permit.
+    pub(super) queued: Option<Duration>,
 }
 
 impl Fetch {
@@ -43,7 +46,10 @@ impl Fetch {
             () = self.given_up(&producer), if !self.is_background => return,
         };
         match admitted {
-            Ok(permit) => self.ask(producer, outgoing, permit).await,
+            Ok(permit) => {
+                self.queued = permit.as_ref().map(Permit::waited);
+                self.ask(producer, outgoing, permit).await;
+            }
             // The key that is full is that of the one who began.
             Err(shed) if shed.reason == ShedReason::PerKey => {
                 self.land(&producer);
@@ -80,7 +86,7 @@ impl Fetch {
             if let Some(answer) = self.answer_from_stale(&producer, &exchange, &parts) {
                 drop((body, permit));
                 self.land(&producer);
-                producer.share(answer);
+                self.share(&producer, answer);
                 return producer.finish(None);
             }
             if parts.status != StatusCode::NOT_MODIFIED || self.missed.stale.take().is_none() {
@@ -110,10 +116,8 @@ impl Fetch {
         self.land(&producer);
         match &self.missed.stale {
             Some((stale, usable)) if usable.when_disconnected && refusal.is_upstream_failure() => {
-                producer.share(SharedHead::Stored(
-                    stale.clone(),
-                    Forwarded { detail: Some("stale-if-error"), ..self.forwarded() },
-                ));
+                let forwarded = Forwarded { detail: Some("stale-if-error"), ..self.forwarded() };
+                self.share(&producer, SharedHead::Stored(stale.clone(), forwarded));
                 producer.finish(None);
             }
             _ => producer.fail(refusal),
@@ -158,7 +162,8 @@ impl Fetch {
             });
         }
         let selecting = cache::SelectingFields::of(judgement.facts.vary.names(), &self.asked.parts.headers);
-        producer.share(SharedHead::Live(Box::new(LiveHead { parts: copy(&parts), selecting, forwarded })));
+        let head = LiveHead { parts: copy(&parts), selecting, forwarded };
+        self.share(&producer, SharedHead::Live(Box::new(head)));
         self.stream(producer, parts, body, plan).await;
         drop(permit);
     }
@@ -281,6 +286,10 @@ impl Fetch {
                 return;
             }
         }
+    }
+
+    fn share(&self, producer: &Producer<Sharing>, head: SharedHead) {
+        producer.share(Fetched { head, queued: self.queued });
     }
 
     fn land(&self, producer: &Producer<Sharing>) {

@@ -3,6 +3,7 @@
 //! Here is the side of the requests; the fetch itself, which belongs to none of them, is [`fetch`](super::fetch)'s.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{Response, StatusCode, header};
 
@@ -10,6 +11,7 @@ use super::asked::Asked;
 use super::exchange::Exchange;
 use super::fetch::{Fetch, copy};
 use super::{Body, Missed, Proxy, answer_from, tell_cache_status};
+use crate::admission::Permit;
 use crate::cache::{self, Forward, Forwarded, Precondition, Selected, StaleUse};
 use crate::collapse::{Joined, Outcome, Seat};
 use crate::metrics::CacheResult;
@@ -35,14 +37,18 @@ impl Proxy {
         };
         let began = self.state.clock.now();
         let outcome = seat.outcome().await;
-        exchange.upstream = Some(self.state.clock.now().saturating_duration_since(began));
+        let waited = self.state.clock.now().saturating_duration_since(began);
+        // A follower waits for the fetch as a whole: it needs no permit.
+        exchange.queued = queued(&outcome).filter(|_| !has_joined);
+        exchange.upstream = Some(waited.saturating_sub(exchange.queued.unwrap_or_default()));
         match outcome {
             Outcome::Failed(refusal) => Err(refusal),
             Outcome::Yours(private) => Ok(answer_privately(private, &asked, exchange)),
-            Outcome::Shared(head, reader) if head.suits(&asked.parts.headers) => {
-                let result = if has_joined { CacheResult::Collapsed } else { result_of(&head) };
+            Outcome::Shared(fetched, reader) if fetched.head.suits(&asked.parts.headers) => {
+                let head = &fetched.head;
+                let result = if has_joined { CacheResult::Collapsed } else { result_of(head) };
                 exchange.count_cache(result);
-                Ok(match &*head {
+                Ok(match head {
                     SharedHead::Live(live) => answer_live(live, &asked, Body::flight(reader), has_joined),
                     SharedHead::Stored(selected, forwarded) => {
                         let forwarded = Forwarded { collapsed: has_joined, ..*forwarded };
@@ -112,7 +118,14 @@ impl Proxy {
             return Err(refusal);
         }
         let outgoing = asked.outgoing(peer, &exchange.id);
-        let fetch = Fetch { state: Arc::clone(state), asked: Arc::clone(asked), key, missed, is_background };
+        let fetch = Fetch {
+            state: Arc::clone(state),
+            asked: Arc::clone(asked),
+            key,
+            missed,
+            is_background,
+            queued: None,
+        };
         tokio::spawn(fetch.run(producer, outgoing));
         Ok(Boarded::Seat { seat, has_joined: false })
     }
@@ -123,6 +136,15 @@ enum Boarded {
     Seat { seat: Seat<Sharing>, has_joined: bool },
     Alone,
     Full,
+}
+
+/// How long the one who began the flight waited for the permit of its fetch.
+fn queued(outcome: &Outcome<Sharing>) -> Option<Duration> {
+    match outcome {
+        Outcome::Shared(fetched, _) => fetched.queued,
+        Outcome::Yours(private) => private.permit.as_ref().map(Permit::waited),
+        Outcome::Alone | Outcome::Failed(_) => None,
+    }
 }
 
 /// A response that only this request gets.

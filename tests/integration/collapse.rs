@@ -281,6 +281,30 @@ async fn followers_hold_no_permit() {
 }
 
 #[tokio::test]
+async fn the_time_in_the_queue_is_not_the_upstreams() {
+    let origin = Origin::start();
+    origin.on("/slow", Script::ok("").after(seconds(1.0)));
+    for (path, field) in [("/shared", "public"), ("/own", "private")] {
+        origin.on(path, Script::ok("").field("Cache-Control", field));
+    }
+    let config = "
+        in_flight.scans = { max = 1, queue = { size = 9, timeout = '60s' } }
+        routes = [{ name = 'all', match = '/{*rest}', in_flight = 'scans', server_timing = true }]";
+    let proxy = Proxy::start(&origin, config).await;
+    let first = proxy.begin(&request("GET /slow"));
+    wait_until("the pool is full", || async { origin.active("/slow") == 1 }).await;
+    let queued = ["GET /shared", "GET /own"].map(|line| proxy.begin(&request(line)));
+    first.await.unwrap();
+    for one in queued {
+        let response = one.await.unwrap();
+        let timing = response.must("server-timing");
+        let times: Vec<f64> =
+            timing.split(", ").filter_map(|entry| entry.split_once("dur=")?.1.parse().ok()).collect();
+        assert!(times[0] >= 500.0 && times[1] < 500.0, "{timing}");
+    }
+}
+
+#[tokio::test]
 async fn a_failed_flight_starts_no_herd() {
     let (origin, gate) = (Origin::start(), Gate::closed());
     origin.on("/slow", Script::nothing().when(&gate));
