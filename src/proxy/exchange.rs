@@ -36,6 +36,7 @@ pub(super) struct Exchange {
     status: StatusCode,
     bytes: u64,
     figures: Arc<RouteMetrics>,
+    is_in_progress: bool,
     charges: Charges,
     /// How long it waited for a permit, and for the upstream's head.
     pub(super) queued: Option<Duration>,
@@ -63,7 +64,6 @@ impl Exchange {
         let log = state.access_log.load();
         let line = log.is_on().then(|| Box::new(Line::begin(&log, request, peer)));
         let figures = Arc::clone(&state.unrouted);
-        figures.in_progress.inc();
         Self {
             clock: state.clock,
             began: state.clock.now(),
@@ -72,6 +72,7 @@ impl Exchange {
             status: client_left(),
             bytes: 0,
             figures,
+            is_in_progress: false,
             charges: Charges::default(),
             queued: None,
             upstream: None,
@@ -83,9 +84,10 @@ impl Exchange {
 
     /// It belongs to a route.
     pub(super) fn routed(&mut self, route: &Route, parts: &Parts) {
-        self.figures.in_progress.dec();
         self.figures = Arc::clone(&route.figures);
+        // Counted from here on only: a request that moved from one count to another would be seen in both by a scrape.
         self.figures.in_progress.inc();
+        self.is_in_progress = true;
         self.has_server_timing = route.server_timing;
         if let Some(line) = &mut self.line {
             line.route = Arc::clone(&route.name);
@@ -168,7 +170,9 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         let took = self.clock.now().saturating_duration_since(self.began);
-        self.figures.in_progress.dec();
+        if self.is_in_progress {
+            self.figures.in_progress.dec();
+        }
         self.figures.answered(&self.method, self.status, took);
         if let Some(line) = &self.line {
             line.write(self, took);
