@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
-use super::{log_format, open_access_log};
+use super::open_access_log;
 use crate::admin::{Admin, Reloaded, Reloading};
 use crate::config::{Config, Loaded, Problems};
 use crate::logging::Log;
@@ -89,7 +89,6 @@ impl Reloader {
         let needs_restart = needs_restart(current, config);
         if current.log.access != config.log.access || current.log.format != config.log.format {
             let access_log = open_access_log(config).map_err(|error| format!("{error:#}"))?;
-            let _ = log_format(config);
             self.state.access_log.store(Arc::new(access_log));
         }
         self.log.set_level(&config.log.level).map_err(|error| error.to_string())?;
@@ -115,13 +114,13 @@ impl Reloader {
         self.state.access_log.load().reopen();
     }
 
-    /// A digest of the configuration as it is now on disk, to see whether it has changed; `None` while it cannot be read.
-    pub(super) fn fingerprint(&self) -> Option<u128> {
+    /// A digest of the configuration as it is now on disk, or of why it cannot be read, to see whether it has changed.
+    pub(super) fn fingerprint(&self) -> u128 {
         let text = match (self.reader)() {
             Ok(loaded) => loaded.source.text().to_owned(),
             Err(problems) => problems.to_string(),
         };
-        Some(self.state.digester.of([text.as_bytes()]))
+        self.state.digester.of([text.as_bytes()])
     }
 }
 

@@ -44,66 +44,16 @@ impl Refusal {
                 ..if shed.reason == ShedReason::Timeout { QUEUE_TIMEOUT } else { IN_FLIGHT }
             },
             Self::Upstream(Up::AcquireTimeout) => NO_CONNECTION,
-            Self::Upstream(Up::ConnectionRefused) => kind(
-                StatusCode::BAD_GATEWAY,
-                "upstream-unreachable",
-                "The upstream refused the connection",
-                "forebay; error=connection_refused",
-            ),
-            Self::Upstream(Up::Dns) => kind(
-                StatusCode::BAD_GATEWAY,
-                "upstream-unknown",
-                "The upstream's name did not resolve",
-                "forebay; error=dns_error",
-            ),
-            Self::Upstream(Up::ConnectionTerminated) => kind(
-                StatusCode::BAD_GATEWAY,
-                "upstream-closed",
-                "The upstream closed the connection",
-                "forebay; error=connection_terminated",
-            ),
-            Self::Upstream(Up::InvalidResponse) => kind(
-                StatusCode::BAD_GATEWAY,
-                "upstream-invalid",
-                "The upstream's response was not valid",
-                "forebay; error=http_protocol_error",
-            ),
-            Self::UnaskedUpgrade => kind(
-                StatusCode::BAD_GATEWAY,
-                "upstream-invalid",
-                "The upstream switched protocols unasked",
-                "forebay; error=http_upgrade_failed",
-            ),
-            Self::Upstream(Up::ConnectTimeout) => kind(
-                StatusCode::GATEWAY_TIMEOUT,
-                "upstream-connect-timeout",
-                "The upstream could not be reached in time",
-                "forebay; error=connection_timeout",
-            ),
-            Self::Upstream(Up::ResponseTimeout) | Self::ExchangeTimeout => kind(
-                StatusCode::GATEWAY_TIMEOUT,
-                "upstream-timeout",
-                "The upstream did not answer in time",
-                "forebay; error=http_response_timeout",
-            ),
-            Self::TooManyFollowers => kind(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "too-many-waiting",
-                "Too many requests wait for the same answer",
-                "forebay; error=connection_limit_reached",
-            ),
-            Self::OnlyIfCached => kind(
-                StatusCode::GATEWAY_TIMEOUT,
-                "not-stored",
-                "Nothing usable is stored",
-                "forebay; error=http_request_denied",
-            ),
-            Self::Internal => kind(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "internal",
-                "Internal error",
-                "forebay; error=proxy_internal_error",
-            ),
+            Self::Upstream(Up::ConnectionRefused) => UNREACHABLE,
+            Self::Upstream(Up::Dns) => UNKNOWN_NAME,
+            Self::Upstream(Up::ConnectionTerminated) => CLOSED,
+            Self::Upstream(Up::InvalidResponse) => INVALID_RESPONSE,
+            Self::UnaskedUpgrade => UNASKED_UPGRADE,
+            Self::Upstream(Up::ConnectTimeout) => CONNECT_TIMEOUT,
+            Self::Upstream(Up::ResponseTimeout) | Self::ExchangeTimeout => UPSTREAM_TIMEOUT,
+            Self::TooManyFollowers => TOO_MANY_WAITING,
+            Self::OnlyIfCached => NOT_STORED,
+            Self::Internal => INTERNAL,
         }
     }
 }
@@ -159,4 +109,64 @@ const NO_CONNECTION: Kind = kind(
     "no-connection",
     "No connection to the upstream was free",
     "forebay; error=connection_limit_reached",
+);
+const UNREACHABLE: Kind = kind(
+    StatusCode::BAD_GATEWAY,
+    "upstream-unreachable",
+    "The upstream refused the connection",
+    "forebay; error=connection_refused",
+);
+const UNKNOWN_NAME: Kind = kind(
+    StatusCode::BAD_GATEWAY,
+    "upstream-unknown",
+    "The upstream's name did not resolve",
+    "forebay; error=dns_error",
+);
+const CLOSED: Kind = kind(
+    StatusCode::BAD_GATEWAY,
+    "upstream-closed",
+    "The upstream closed the connection",
+    "forebay; error=connection_terminated",
+);
+const INVALID_RESPONSE: Kind = kind(
+    StatusCode::BAD_GATEWAY,
+    "upstream-invalid",
+    "The upstream's response was not valid",
+    "forebay; error=http_protocol_error",
+);
+const UNASKED_UPGRADE: Kind = kind(
+    StatusCode::BAD_GATEWAY,
+    "upstream-invalid",
+    "The upstream switched protocols unasked",
+    "forebay; error=http_upgrade_failed",
+);
+const CONNECT_TIMEOUT: Kind = kind(
+    StatusCode::GATEWAY_TIMEOUT,
+    "upstream-connect-timeout",
+    "The upstream could not be reached in time",
+    "forebay; error=connection_timeout",
+);
+const UPSTREAM_TIMEOUT: Kind = kind(
+    StatusCode::GATEWAY_TIMEOUT,
+    "upstream-timeout",
+    "The upstream did not answer in time",
+    "forebay; error=http_response_timeout",
+);
+const TOO_MANY_WAITING: Kind = kind(
+    StatusCode::SERVICE_UNAVAILABLE,
+    "too-many-waiting",
+    "Too many requests wait for the same answer",
+    "forebay; error=connection_limit_reached",
+);
+const NOT_STORED: Kind = kind(
+    StatusCode::GATEWAY_TIMEOUT,
+    "not-stored",
+    "Nothing usable is stored",
+    "forebay; error=http_request_denied",
+);
+const INTERNAL: Kind = kind(
+    StatusCode::INTERNAL_SERVER_ERROR,
+    "internal",
+    "Internal error",
+    "forebay; error=proxy_internal_error",
 );
