@@ -85,6 +85,14 @@ impl Pool {
         }
     }
 
+    /// A permit for work that goes on already, whoever let it begin (a job that ran before this process did). It never
+    /// waits and is never refused: it counts as every other, and may so hold more than `max` until enough came back.
+    pub fn adopt(self: &Arc<Self>) -> Permit {
+        let now = self.clock.now();
+        self.state.lock().enter(None, self.clock.since_start(now));
+        Permit::new(Arc::clone(self), None, now, Duration::ZERO)
+    }
+
     /// Takes on other numbers; permits and waiters stay. With more permits the next waiters go at once, with fewer
     /// nobody does until enough came back.
     pub fn reconfigure(self: &Arc<Self>, spec: Spec) {

@@ -214,6 +214,18 @@ async fn more_permits_serve_the_queue_at_once_and_fewer_take_none_away() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn adopted_work_counts_beyond_the_cap_and_the_next_waits_until_enough_came_back() {
+    let pool = pool(queued(2, 20));
+    let [first, second, third] = [pool.adopt(), pool.adopt(), pool.adopt()];
+    assert_eq!(pool.stats().in_flight, 3);
+    let mut next = Request::waiting(&pool, asking(1));
+    drop((first, second));
+    assert!(next.poll().is_some(), "one of two permits is held");
+    drop(third);
+    assert_eq!(pool.stats().in_flight, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_observed_pool_counts_and_never_refuses() {
     let pool = pool(Spec { observe: true, ..queued(1, 1) });
     let permits = [pool.admit(asking(1)).await.unwrap(), pool.admit(asking(1)).await.unwrap()];
