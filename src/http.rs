@@ -3,4 +3,6 @@
 pub mod body;
 pub mod fields;
 pub mod io;
+pub mod json;
+pub mod tap;
 pub mod target;
