@@ -19,6 +19,7 @@ mod fetch;
 mod flight;
 pub(crate) mod intake;
 mod mishap;
+mod part;
 mod request_id;
 mod tunnel;
 mod write;
@@ -33,6 +34,7 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
+use self::alone::Alone;
 use self::asked::Asked;
 pub use self::body::Body;
 use self::exchange::Exchange;
@@ -89,7 +91,7 @@ impl Handler for Proxy {
 #[expect(clippy::large_enum_variant, reason = "made once and taken apart at once; a hit must not allocate")]
 enum Step {
     Answered(Response<Body>),
-    /// On to the upstream; what was missed in the store, unless the request is neither stored nor shared.
+    /// On to the upstream; what was missed in the store, unless the request has no business there.
     Onward(Box<Asked>, Option<Missed>),
 }
 
@@ -113,18 +115,20 @@ impl Proxy {
         let asked = intake::receive(parts, body.as_ref(), peer, &self.policy.load(), &self.state, exchange)?;
         let Some(asked) = asked else { return Ok(Step::Answered(about_the_server())) };
         exchange.charge(&asked, &asked.route().rate_limits)?;
-        if !asked.may_share() {
-            return Ok(Step::Onward(asked, None));
-        }
+        let is_part = match asked.alone() {
+            None => false,
+            Some(Alone::Range) => true,
+            Some(_) => return Ok(Step::Onward(asked, None)),
+        };
         let missed = match self.look_up(&asked, exchange.began) {
             Lookup::Fresh(selected) => {
                 exchange.count_cache(CacheResult::Hit);
-                return Ok(Step::Answered(answer_from(&selected, asked.parts, None)));
+                return Ok(Step::Answered(answer(&selected, asked.parts, is_part)));
             }
             Lookup::Stale(selected, usable) if usable.while_revalidate => {
                 self.refresh(&asked, &selected, usable, peer, exchange);
                 exchange.count_cache(CacheResult::Stale);
-                return Ok(Step::Answered(answer_from(&selected, asked.parts, None)));
+                return Ok(Step::Answered(answer(&selected, asked.parts, is_part)));
             }
             Lookup::Stale(selected, usable) => {
                 Missed { reason: usable.reason, stale: Some((selected, usable)) }
@@ -148,7 +152,11 @@ impl Proxy {
         let (limit, exchange_began) = (asked.route().timeout, exchange.began);
         let answer = async {
             match missed {
-                Some(missed) => Box::pin(self.fly(asked, missed, peer, exchange)).await,
+                // What is stored is validated as a whole, and then cut.
+                Some(missed) if missed.stale.is_some() || asked.may_share() => {
+                    Box::pin(self.fly(asked, missed, peer, exchange)).await
+                }
+                Some(missed) => self.forward(asked, body, missed.reason, peer, exchange).await,
                 None => {
                     let reason = if asked.parts.method.is_safe() { Forward::Bypass } else { Forward::Method };
                     self.forward(asked, body, reason, peer, exchange).await
@@ -168,6 +176,11 @@ impl Proxy {
         let (cache, key) = (&asked.route().cache, asked.storage_key());
         self.state.cache.lookup(cache, key, &asked.parts, asked.is_credentialed(), now)
     }
+}
+
+/// An answer to a hit.
+fn answer(selected: &Selected, parts: Parts, is_part: bool) -> Response<Body> {
+    if is_part { part::answer_from(selected, parts, None) } else { answer_from(selected, parts, None) }
 }
 
 /// An answer from a stored response; `forwarded` where the upstream was asked about it. The request's own map becomes

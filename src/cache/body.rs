@@ -5,9 +5,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 
+use super::range::Span;
 use crate::metrics::Gauge;
 
 /// Chunks from here on are kept as they came; smaller ones are copied together, so that none of them keeps a whole
@@ -90,12 +91,42 @@ fn join(chunks: &mut Vec<Bytes>) -> Option<Bytes> {
 pub struct StoredBody {
     chunks: Arc<Chunks>,
     next: usize,
+    /// How much of the next chunk is passed over.
+    skip: usize,
     left: u64,
 }
 
 impl StoredBody {
     pub(super) fn new(chunks: &Arc<Chunks>) -> Self {
-        Self { chunks: Arc::clone(chunks), next: 0, left: chunks.length }
+        Self { chunks: Arc::clone(chunks), next: 0, skip: 0, left: chunks.length }
+    }
+
+    /// A part of a body from which nothing was read yet; what is beyond its end is not there.
+    pub(super) fn span(self, span: Span) -> Self {
+        let (mut next, mut skip) = (0, span.first);
+        for chunk in &self.chunks.chunks {
+            match skip.checked_sub(chunk.len() as u64) {
+                Some(beyond) => skip = beyond,
+                None => break,
+            }
+            next += 1;
+        }
+        let left = span.length().min(self.left.saturating_sub(span.first));
+        // Below the length of a chunk, or there is nothing left to skip.
+        Self { next, skip: usize::try_from(skip).unwrap_or(usize::MAX), left, ..self }
+    }
+
+    /// What comes next; a reference to the stored bytes.
+    pub(super) fn next_chunk(&mut self) -> Option<Bytes> {
+        if self.left == 0 {
+            return None;
+        }
+        let mut chunk = self.chunks.chunks.get(self.next)?.clone();
+        chunk.advance(std::mem::take(&mut self.skip).min(chunk.len()));
+        chunk.truncate(usize::try_from(self.left).unwrap_or(usize::MAX));
+        self.next += 1;
+        self.left -= chunk.len() as u64;
+        Some(chunk)
     }
 
     /// What is still to be read, in bytes.
@@ -112,10 +143,7 @@ impl Body for StoredBody {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let Some(chunk) = self.chunks.chunks.get(self.next).cloned() else { return Poll::Ready(None) };
-        self.next += 1;
-        self.left -= chunk.len() as u64;
-        Poll::Ready(Some(Ok(Frame::data(chunk))))
+        Poll::Ready(self.next_chunk().map(|chunk| Ok(Frame::data(chunk))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -171,6 +199,29 @@ mod tests {
             assert_eq!(body.is_end_stream(), read.len() == 5 + LARGE_CHUNK);
         }
         assert_eq!((read.len(), read[0], read[3], read[read.len() - 1]), (5 + LARGE_CHUNK, 1, 2, 3));
+    }
+
+    #[test]
+    fn a_part_is_cut_from_the_chunks_without_a_copy() {
+        let bytes: Bytes = (0..=255_u8).cycle().take(LARGE_CHUNK * 2).collect::<Vec<_>>().into();
+        let packed = Chunks::pack([bytes.slice(..LARGE_CHUNK), bytes.slice(LARGE_CHUNK..)]);
+        let whole = StoredBody::new(&Arc::new(packed));
+        let end = bytes.len() as u64 - 1;
+        let border = LARGE_CHUNK as u64;
+        for (first, last) in
+            [(0, 0), (0, end), (5, 9), (border - 1, border), (border, border), (border, end), (end, end)]
+        {
+            let mut part = whole.clone().span(Span { first, last });
+            assert_eq!(part.left(), last - first + 1);
+            let mut read = Vec::new();
+            while let Some(chunk) = part.next_chunk() {
+                assert!(bytes.as_ptr_range().contains(&chunk.as_ptr()), "{first}-{last} was copied");
+                read.extend_from_slice(&chunk);
+            }
+            let [from, to] = [first, last].map(|at| usize::try_from(at).unwrap());
+            assert_eq!(read, bytes[from..=to], "{first}-{last}");
+            assert!(part.is_end_stream());
+        }
     }
 
     #[test]

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use http::header::{
-    CACHE_CONTROL, CONTENT_LENGTH, HeaderMap, IF_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, PRAGMA, RANGE,
-    TRANSFER_ENCODING,
+    CACHE_CONTROL, CONTENT_LENGTH, HeaderMap, IF_MATCH, IF_UNMODIFIED_SINCE, PRAGMA, TRANSFER_ENCODING,
 };
 
 use super::control::RequestControl;
@@ -74,7 +73,7 @@ pub(super) fn decide(
 /// What of a request's head concerns the cache, found in one walk over its fields.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct RequestTraits {
-    /// It asks for a part, has a body, or has conditions that only an origin can evaluate (RFC 9111 4.3.2).
+    /// It has a body, or conditions that only an origin can evaluate (RFC 9111 4.3.2).
     pub(super) is_for_origin: bool,
     /// It may have cache directives.
     pub(super) has_directives: bool,
@@ -85,7 +84,7 @@ impl RequestTraits {
         let mut traits = Self::default();
         for (name, value) in headers {
             match *name {
-                RANGE | IF_RANGE | IF_MATCH | IF_UNMODIFIED_SINCE | TRANSFER_ENCODING => {
+                IF_MATCH | IF_UNMODIFIED_SINCE | TRANSFER_ENCODING => {
                     traits.is_for_origin = true;
                 }
                 CONTENT_LENGTH => traits.is_for_origin |= value != "0",

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use super::body::{Chunks, Held, StoredBody};
 use super::facts::Permission;
 use super::freshness;
+use super::range::{self, Cut, Wanted};
 use super::status::{CACHE_STATUS, CacheStatus, Forwarded};
 use super::storable::{Plan, StaleRules};
 use super::tags::{Membership, Provenance, Sequence};
@@ -323,6 +324,32 @@ impl Selected {
             return Precondition::Full;
         }
         validation::evaluate(request, &self.response.validators)
+    }
+
+    /// What of it the client wants, where the answer would be all of it (RFC 9110 14.2).
+    pub fn wanted(&self, request: &HeaderMap) -> Wanted {
+        let response = &*self.response;
+        let date = || response.field(&DATE).next().and_then(|date| date.to_str().ok());
+        let is_partible = response.status == StatusCode::OK
+            && range::if_range_holds(
+                request,
+                &response.validators,
+                date().and_then(|date| httpdate::parse_http_date(date).ok()),
+            );
+        if is_partible { Wanted::of(request, response.body.len()) } else { Wanted::Whole }
+    }
+
+    /// As [`Selected::answer`], cut to what the client wants; the method is GET.
+    pub fn answer_part(
+        &self,
+        wanted: &Wanted,
+        forwarded: Option<Forwarded>,
+        recycled: HeaderMap,
+    ) -> (StatusCode, HeaderMap, Cut) {
+        let (mut status, mut headers, body) =
+            self.answer(&Method::GET, Precondition::Full, forwarded, recycled);
+        let cut = body.map_or(Cut::Empty, |body| range::cut(wanted, &mut status, &mut headers, body));
+        (status, headers, cut)
     }
 
     /// The answer, written into `recycled` (usually the request's own map, whose memory is used again).

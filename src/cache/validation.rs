@@ -33,12 +33,16 @@ pub fn evaluate_live(request: &HeaderMap, response: &HeaderMap) -> Precondition 
     if !request.contains_key(IF_NONE_MATCH) && !request.contains_key(IF_MODIFIED_SINCE) {
         return Precondition::Full;
     }
-    let validators = Validators {
+    evaluate(request, &live_validators(response))
+}
+
+/// The validators of a response that is not stored.
+pub(super) fn live_validators(response: &HeaderMap) -> Validators {
+    Validators {
         etag: response.get(ETAG).cloned(),
         last_modified: response.get(LAST_MODIFIED).cloned(),
         changed: freshness::http_date(response, &LAST_MODIFIED),
-    };
-    evaluate(request, &validators)
+    }
 }
 
 /// A date that cannot be read is no condition (RFC 9110 13.1.3).

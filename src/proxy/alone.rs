@@ -18,7 +18,7 @@ pub(crate) enum Alone {
     Body,
     /// The route neither stores nor collapses.
     Route,
-    /// It asks for a part.
+    /// It asks for a part: a stored response may answer it, a fetch for it is nobody else's.
     Range,
     /// It wants to change the protocol.
     Upgrade,
@@ -35,20 +35,27 @@ impl Alone {
             () if !matches!(parts.method, Method::GET | Method::HEAD) => Some(Self::Method),
             () if has_body => Some(Self::Body),
             () if route.collapse == Collapse::Off && route.cache.mode == Mode::Off => Some(Self::Route),
-            () => Self::special_wish(&parts.headers),
+            () => Self::special_wish(&parts.method, &parts.headers),
         }
     }
 
-    fn special_wish(headers: &HeaderMap) -> Option<Self> {
-        headers.keys().find_map(|name| match *name {
-            header::RANGE | header::IF_RANGE => Some(Self::Range),
+    /// A range comes last, since a stored response may still answer it.
+    fn special_wish(method: &Method, headers: &HeaderMap) -> Option<Self> {
+        let mut has_range = false;
+        let other = headers.keys().find_map(|name| match *name {
+            header::RANGE => {
+                has_range = true;
+                None
+            }
             header::UPGRADE => Some(Self::Upgrade),
             header::IF_MATCH | header::IF_UNMODIFIED_SINCE => Some(Self::Condition),
             header::ACCEPT => {
                 fields::has_token(headers, name, "text/event-stream").then_some(Self::EventStream)
             }
             _ => None,
-        })
+        });
+        // RFC 9110 14.2: only GET has ranges.
+        other.or((has_range && *method == Method::GET).then_some(Self::Range))
     }
 }
 
@@ -59,7 +66,7 @@ impl fmt::Display for Alone {
             Self::Method => "it is neither GET nor HEAD",
             Self::Body => "it has a body",
             Self::Route => "the route says so",
-            Self::Range => "it asks for a part of the resource",
+            Self::Range => "it asks for a part, which only what is stored already may answer",
             Self::Upgrade => "it asks for another protocol",
             Self::Condition => "only the backend can evaluate its condition",
             Self::EventStream => "it asks for an event stream",

@@ -9,8 +9,9 @@ use thiserror::Error;
 use tokio::time::Instant;
 
 use super::exchange::Exchange;
+use super::part::Window;
 use crate::admission::Permit;
-use crate::cache::StoredBody;
+use crate::cache::{Cut, Multipart, StoredBody};
 use crate::clock::deadline::Deadline;
 use crate::collapse::Reader;
 use crate::policy::Sharing;
@@ -31,8 +32,10 @@ enum Source {
     Empty,
     Whole(Bytes),
     Stored(StoredBody),
+    Several(Box<Multipart>),
     Upstream(ResponseBody),
     Flight(Reader<Sharing>),
+    Window(Box<Window>),
     Broken,
 }
 
@@ -61,6 +64,15 @@ impl Body {
         Self::from(Source::Stored(body))
     }
 
+    /// From the store, cut to what was asked for.
+    pub(super) fn cut(cut: Cut) -> Self {
+        match cut {
+            Cut::Empty => Self::empty(),
+            Cut::Piece(body) => Self::stored(body),
+            Cut::Several(body) => Self::from(Source::Several(body)),
+        }
+    }
+
     /// From an exchange of this request's own.
     pub(super) fn upstream(body: ResponseBody, permit: Option<Permit>) -> Self {
         Self { _permit: permit, ..Self::from(Source::Upstream(body)) }
@@ -71,9 +83,14 @@ impl Body {
         Self::from(Source::Flight(reader))
     }
 
+    /// From a flight, cut to what was asked for.
+    pub(super) fn window(window: Box<Window>) -> Self {
+        Self::from(Source::Window(window))
+    }
+
     /// Breaks off at this time, where the upstream still sends then; what is in memory already is not held up by it.
     pub(super) fn until(mut self, deadline: Instant) -> Self {
-        if matches!(self.source, Source::Upstream(_) | Source::Flight(_)) {
+        if matches!(self.source, Source::Upstream(_) | Source::Flight(_) | Source::Window(_)) {
             self.deadline.set(Some(deadline));
         }
         self
@@ -113,8 +130,10 @@ impl HttpBody for Body {
             Source::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Source::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Source::Stored(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+            Source::Several(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
             Source::Upstream(body) => Pin::new(body).poll_frame(cx).map_err(|_| BrokenOff),
             Source::Flight(reader) => Pin::new(reader).poll_frame(cx).map_err(|_| BrokenOff),
+            Source::Window(window) => Pin::new(window).poll_frame(cx).map_err(|_| BrokenOff),
             Source::Broken => return Poll::Ready(Some(Err(BrokenOff))),
         };
         if let Poll::Ready(Some(Err(_))) = &next {
@@ -133,8 +152,10 @@ impl HttpBody for Body {
             Source::Empty => true,
             Source::Whole(bytes) => bytes.is_empty(),
             Source::Stored(body) => body.is_end_stream(),
+            Source::Several(body) => body.is_end_stream(),
             Source::Upstream(body) => body.is_end_stream(),
             Source::Flight(reader) => reader.is_end_stream(),
+            Source::Window(window) => window.is_end_stream(),
             Source::Broken => false,
         }
     }
@@ -144,8 +165,10 @@ impl HttpBody for Body {
             Source::Empty => SizeHint::with_exact(0),
             Source::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Source::Stored(body) => body.size_hint(),
+            Source::Several(body) => body.size_hint(),
             Source::Upstream(body) => body.size_hint(),
             Source::Flight(reader) => reader.size_hint(),
+            Source::Window(window) => window.size_hint(),
             Source::Broken => SizeHint::default(),
         }
     }

@@ -98,9 +98,11 @@ impl Fetch {
     /// The exchange to its head.
     async fn obtain(&self, outgoing: request::Parts) -> Result<Response<ResponseBody>, Refusal> {
         let mut request = Request::from_parts(outgoing, RequestBody::Empty);
-        // Answered for each client on its own; only what is stored may be validated.
-        request.headers_mut().remove(header::IF_NONE_MATCH);
-        request.headers_mut().remove(header::IF_MODIFIED_SINCE);
+        // Answered for each client on its own; only what is stored may be validated, and as a whole.
+        let own = [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE, header::RANGE, header::IF_RANGE];
+        for name in own {
+            request.headers_mut().remove(name);
+        }
         if let Some((stale, _)) = &self.missed.stale {
             stale.add_conditions(request.headers_mut());
         }

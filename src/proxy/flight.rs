@@ -10,10 +10,10 @@ use http::{Response, StatusCode, header};
 use super::asked::Asked;
 use super::exchange::Exchange;
 use super::fetch::{Fetch, copy};
-use super::{Body, Missed, Proxy, answer_from, tell_cache_status};
+use super::{Body, Missed, Proxy, part, tell_cache_status};
 use crate::admission::Permit;
 use crate::cache::{self, Forward, Forwarded, Precondition, Selected, StaleUse};
-use crate::collapse::{Joined, Outcome, Seat};
+use crate::collapse::{Joined, Outcome, Reader, Seat};
 use crate::metrics::CacheResult;
 use crate::policy::{Collapse, LiveHead, Private, SharedHead, Sharing};
 use crate::refusal::Refusal;
@@ -49,10 +49,10 @@ impl Proxy {
                 let result = if has_joined { CacheResult::Collapsed } else { result_of(head) };
                 exchange.count_cache(result);
                 Ok(match head {
-                    SharedHead::Live(live) => answer_live(live, &asked, Body::flight(reader), has_joined),
+                    SharedHead::Live(live) => answer_live(live, &asked, reader, has_joined),
                     SharedHead::Stored(selected, forwarded) => {
                         let forwarded = Forwarded { collapsed: has_joined, ..*forwarded };
-                        answer_from(selected, asked.parts.clone(), Some(forwarded))
+                        part::answer_from(selected, asked.parts.clone(), Some(forwarded))
                     }
                 })
             }
@@ -157,8 +157,9 @@ fn answer_privately(private: Private, asked: &Asked, exchange: &mut Exchange) ->
 }
 
 /// A response that several get while it streams; each client's own conditions are answered here.
-fn answer_live(live: &LiveHead, asked: &Asked, body: Body, has_joined: bool) -> Response<Body> {
-    let mut response = unless_known(Response::from_parts(copy(&live.parts), body), asked);
+fn answer_live(live: &LiveHead, asked: &Asked, reader: Reader<Sharing>, has_joined: bool) -> Response<Body> {
+    let head = copy(&live.parts);
+    let mut response = unless_known(part::of_live(head, reader, &asked.parts), asked);
     tell_cache_status(&mut response, Forwarded { collapsed: has_joined, ..live.forwarded });
     response
 }

@@ -4,6 +4,7 @@ mod bounds;
 mod keys;
 mod privacy;
 mod purge;
+mod ranges;
 mod stale;
 mod validation;
 

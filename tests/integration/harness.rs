@@ -16,7 +16,7 @@ pub(crate) mod wait;
 pub(crate) mod websocket;
 pub(crate) mod wire;
 
-pub(crate) use client::{Connection, Response, concurrently, request};
+pub(crate) use client::{Connection, Request, Response, concurrently, request};
 pub(crate) use command::forebay;
 pub(crate) use h2::H2;
 pub(crate) use origin::Origin;

@@ -1,0 +1,231 @@
+//! Parts of stored responses (RFC 9110 14), and what of ranges never happens.
+
+use super::{cache, numbered};
+use crate::harness::{Gate, Origin, Proxy, Request, Script, request, wait_until};
+
+const TEXT: &str = "0123456789";
+
+/// An origin that has `TEXT` under every path, with these fields, and ignores ranges.
+fn whole(fields: &[(&str, &str)]) -> Origin {
+    let origin = Origin::start();
+    let script = Script::ok(TEXT).field("Content-Type", "text/plain");
+    origin.on("*", fields.iter().fold(script, |script, (name, value)| script.field(name, value)));
+    origin
+}
+
+fn range(set: &str) -> Request {
+    request("GET /a").field("Range", &format!("bytes={set}"))
+}
+
+#[tokio::test]
+async fn a_stored_response_answers_any_part_of_itself() {
+    let origin = whole(&[("Cache-Control", "max-age=60"), ("ETag", "\"1\""), ("X-Own", "kept")]);
+    let proxy = Proxy::start(&origin, "").await;
+    proxy.get("/a").await;
+    for (set, content_range, text) in [
+        ("0-3", "bytes 0-3/10", "0123"),
+        ("4-5", "bytes 4-5/10", "45"),
+        ("7-", "bytes 7-9/10", "789"),
+        ("-2", "bytes 8-9/10", "89"),
+        ("8-99", "bytes 8-9/10", "89"),
+        ("0-1,1-2", "bytes 0-2/10", "012"),
+        ("99-,5-5", "bytes 5-5/10", "5"),
+    ] {
+        let part = proxy.send(&range(set)).await;
+        assert_eq!((part.status(), part.text()), (206, text), "{set}");
+        assert_eq!(part.field("content-range"), Some(content_range), "{set}");
+        assert!(part.cache_says("hit") && part.age().is_some(), "{:?}", part.head);
+        assert_eq!(
+            (part.must("etag"), part.must("x-own"), part.must("accept-ranges")),
+            ("\"1\"", "kept", "bytes")
+        );
+        assert_eq!(part.must("content-length"), text.len().to_string());
+    }
+    assert_eq!(origin.count("/a"), 1);
+}
+
+#[tokio::test]
+async fn several_parts_come_as_a_multipart() {
+    let origin = Origin::start();
+    let text = TEXT.repeat(100);
+    let script =
+        Script::ok(text.clone()).field("Cache-Control", "max-age=60").field("Content-Type", "text/x");
+    origin.on("*", script);
+    let proxy = Proxy::start(&origin, "").await;
+    proxy.get("/a").await;
+    let parts = proxy.send(&range("0-3, 500-501,-1")).await;
+    assert_eq!((parts.status(), parts.field("content-range")), (206, None));
+    let boundary =
+        parts.must("content-type").strip_prefix("multipart/byteranges; boundary=").unwrap().to_owned();
+    let part = |range: &str, data: &str| {
+        format!("\r\n--{boundary}\r\nContent-Type: text/x\r\nContent-Range: bytes {range}/1000\r\n\r\n{data}")
+    };
+    let expected = [part("0-3", "0123"), part("500-501", "01"), part("999-999", "9")].concat();
+    assert_eq!(parts.text(), format!("{expected}\r\n--{boundary}--\r\n"));
+    assert_eq!(origin.count("/a"), 1);
+}
+
+#[tokio::test]
+async fn a_part_beyond_the_end_is_416() {
+    let origin = whole(&[("Cache-Control", "max-age=60")]);
+    let proxy = Proxy::start(&origin, "").await;
+    proxy.get("/a").await;
+    let refused = proxy.send(&range("10-")).await;
+    assert_eq!((refused.status(), refused.field("content-range")), (416, Some("bytes */10")));
+    assert!(refused.body.is_empty() && refused.cache_says("hit"), "{refused:?}");
+    assert_eq!(origin.count("/a"), 1);
+}
+
+#[tokio::test]
+async fn what_is_no_byte_range_is_answered_by_the_whole() {
+    let origin = whole(&[("Cache-Control", "max-age=60")]);
+    let proxy = Proxy::start(&origin, "").await;
+    proxy.get("/a").await;
+    for field in ["items=0-1", "bytes=5-1", "bytes=x", "0-1"] {
+        let answer = proxy.send(&request("GET /a").field("Range", field)).await;
+        assert_eq!(
+            (answer.status(), answer.text(), answer.field("content-range")),
+            (200, TEXT, None),
+            "{field}"
+        );
+    }
+    let head = proxy.send(&request("HEAD /a").field("Range", "bytes=0-1")).await;
+    assert_eq!((head.status(), head.must("content-length")), (200, "10"), "only GET has ranges");
+    let alone = proxy.send(&request("GET /a").field("If-Range", "\"x\"")).await;
+    assert!(alone.status() == 200 && alone.cache_says("hit"), "If-Range without Range means nothing");
+    assert_eq!(origin.count("/a"), 1);
+}
+
+#[tokio::test]
+async fn if_range_guards_against_another_version() {
+    const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+    let origin = whole(&[("Cache-Control", "max-age=60"), ("ETag", "\"1\""), ("Last-Modified", DATE)]);
+    origin.on("/weak", Script::ok(TEXT).field("Cache-Control", "max-age=60").field("ETag", "W/\"1\""));
+    let proxy = Proxy::start(&origin, "").await;
+    proxy.get("/a").await;
+    proxy.get("/weak").await;
+    for (path, condition, status) in [
+        ("/a", "\"1\"", 206),
+        ("/a", "\"2\"", 200),
+        ("/a", "W/\"1\"", 200),
+        ("/a", DATE, 206),
+        ("/a", "Sun, 06 Nov 1994 08:49:38 GMT", 200),
+        ("/weak", "W/\"1\"", 200),
+        ("/weak", "\"1\"", 200),
+    ] {
+        let asked = request(&format!("GET {path}")).field("Range", "bytes=0-1").field("If-Range", condition);
+        assert_eq!(proxy.send(&asked).await.status(), status, "{path} {condition}");
+    }
+    assert_eq!(origin.count("*"), 2);
+}
+
+#[tokio::test]
+async fn conditions_go_before_ranges() {
+    let origin = whole(&[("Cache-Control", "max-age=60"), ("ETag", "\"1\"")]);
+    let proxy = Proxy::start(&origin, "").await;
+    proxy.get("/a").await;
+    let known = proxy.send(&range("0-1").field("If-None-Match", "\"1\"")).await;
+    assert_eq!((known.status(), known.body.len(), known.field("content-range")), (304, 0, None));
+    assert_eq!(proxy.send(&range("0-1").field("If-None-Match", "\"2\"")).await.status(), 206);
+    // What only the origin can evaluate goes there, ranges and all.
+    let asked = range("0-1").field("If-Match", "\"1\"");
+    assert!(!proxy.send(&asked).await.cache_says("hit"));
+    assert_eq!(origin.seen("/a")[1].field("range"), Some("bytes=0-1"));
+}
+
+#[tokio::test]
+async fn a_stale_response_is_validated_before_it_is_cut() {
+    let origin = Origin::start();
+    origin.on_each("/a", |seen| match seen.field("if-none-match") {
+        Some("\"1\"") => Script::status(304).field("Cache-Control", "max-age=60"),
+        _ => Script::ok(TEXT).field("Cache-Control", "max-age=0").field("ETag", "\"1\""),
+    });
+    let proxy = Proxy::start(&origin, "").await;
+    proxy.get("/a").await;
+    let part = proxy.send(&range("2-3")).await;
+    assert_eq!((part.status(), part.text(), part.must("content-range")), (206, "23", "bytes 2-3/10"));
+    assert!(part.cache_says("fwd=stale") && part.cache_says("fwd-status=304"), "{:?}", part.head);
+    assert_eq!(origin.seen("/a")[1].field("range"), None, "the whole was validated");
+    assert!(proxy.send(&range("4-4")).await.cache_says("hit"), "and is fresh for all now");
+    assert_eq!(origin.count("/a"), 2);
+}
+
+#[tokio::test]
+async fn of_a_stale_response_that_has_changed_the_client_gets_its_part_of_the_new_one() {
+    let origin = Origin::start();
+    origin.on_each("/a", |seen| {
+        let text = if seen.nth == 0 { "0123456789" } else { "abcdefghij" };
+        let life = if seen.nth == 0 { "max-age=0" } else { "max-age=60" };
+        Script::ok(text).field("Cache-Control", life).field("ETag", &format!("\"{}\"", seen.nth))
+    });
+    let proxy = Proxy::start(&origin, "").await;
+    proxy.get("/a").await;
+    let part = proxy.send(&range("2-3")).await;
+    assert_eq!((part.status(), part.text(), part.must("content-range")), (206, "cd", "bytes 2-3/10"));
+    let hit = proxy.get("/a").await;
+    assert_eq!((hit.text(), hit.cache_says("hit")), ("abcdefghij", true), "the whole was stored");
+    let guarded = proxy.send(&range("2-3").field("If-Range", "\"0\"")).await;
+    assert_eq!((guarded.status(), guarded.text()), (200, "abcdefghij"), "no part of another version");
+}
+
+#[tokio::test]
+async fn a_stale_response_stands_in_for_a_failed_origin_in_parts_too() {
+    let fields = [("Cache-Control", "max-age=0, stale-if-error=60"), ("ETag", "\"1\"")];
+    let origin = whole(&fields);
+    let proxy = Proxy::start(&origin, "").await;
+    proxy.get("/a").await;
+    origin.on("*", Script::status(503));
+    let part = proxy.send(&range("0-1")).await;
+    assert_eq!((part.status(), part.text()), (206, "01"));
+}
+
+#[tokio::test]
+async fn a_part_that_is_not_stored_is_asked_for_as_it_is_and_alone() {
+    let (origin, gate) = (Origin::start(), Gate::closed());
+    let wait = gate.clone();
+    origin.on_each("/a", move |seen| match seen.field("range") {
+        Some(_) => Script::status(206).field("Content-Range", "bytes 0-1/10").body("01"),
+        None => Script::ok(TEXT).when(&wait),
+    });
+    let proxy = Proxy::start(&origin, "").await;
+    let other = proxy.begin(&request("GET /a"));
+    wait_until("the whole is under way", || async { origin.active("/a") == 1 }).await;
+    let part = proxy.send(&range("0-1")).await;
+    assert_eq!((part.status(), part.text()), (206, "01"));
+    assert!(part.cache_says("fwd=uri-miss"), "{:?}", part.head);
+    gate.open();
+    assert_eq!(other.await.unwrap().text(), TEXT);
+    assert_eq!(origin.count("/a"), 2);
+}
+
+#[tokio::test]
+async fn a_part_is_chosen_among_variants_and_kept_from_other_identities() {
+    let origin = Origin::start();
+    origin.on_each("*", |seen| {
+        let text = seen.field("accept-language").unwrap_or("none").repeat(5);
+        Script::ok(text).field("Cache-Control", "max-age=60").field("Vary", "Accept-Language")
+    });
+    let proxy = Proxy::start(&origin, "").await;
+    proxy.send(&request("GET /a").field("Accept-Language", "de")).await;
+    assert_eq!(proxy.send(&range("0-1").field("Accept-Language", "de")).await.text(), "de");
+    assert!(proxy.send(&range("0-1").field("Accept-Language", "fr")).await.cache_says("fwd=vary-miss"));
+    let theirs = range("0-1").field("Accept-Language", "de").field("Authorization", "Bearer x");
+    assert!(!proxy.send(&theirs).await.cache_says("hit"), "not public");
+}
+
+#[tokio::test]
+async fn under_force_a_stored_response_answers_parts_too() {
+    let origin = numbered(&[("Cache-Control", "no-store")]);
+    let proxy = Proxy::start(&origin, &cache("mode = 'force', ttl = '1h'")).await;
+    proxy.get("/a").await;
+    let part = proxy.send(&range("0-5")).await;
+    assert_eq!((part.status(), part.text(), origin.count("/a")), (206, "answer", 1));
+}
+
+#[tokio::test]
+async fn only_if_cached_holds_for_parts() {
+    let origin = whole(&[]);
+    let proxy = Proxy::start(&origin, "").await;
+    let asked = range("0-1").field("Cache-Control", "only-if-cached");
+    assert_eq!((proxy.send(&asked).await.status(), origin.count("/a")), (504, 0));
+}
