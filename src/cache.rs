@@ -24,6 +24,7 @@ mod stored;
 pub mod tags;
 mod validation;
 pub mod vary;
+mod when;
 
 pub use body::StoredBody;
 pub use facts::{Permission, ResponseFacts};
@@ -39,6 +40,7 @@ pub use stored::{Selected, StoredResponse};
 pub use tags::{Fence, Live, TagError, TagTemplate};
 pub use validation::{Precondition, evaluate_live as evaluate};
 pub use vary::{SelectingFields, Vary};
+pub use when::{BodyRule, BodyRules};
 
 use std::sync::Arc;
 
@@ -193,6 +195,8 @@ impl Cache {
         if body.len() > plan.max_object {
             return Err(NotStored::TooLarge);
         }
+        let plan = plan.decided(&response.headers, body.in_one()).map_err(NotStored::Unstorable)?;
+        let plan = &*plan;
         let draft = |body| Draft {
             plan,
             provenance: fetch.provenance.clone(),

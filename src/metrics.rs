@@ -9,7 +9,7 @@ mod route;
 mod status;
 
 pub use histogram::{Histogram, HistogramSnapshot};
-pub use route::{CacheResult, MethodClass, RequestCount, RouteMetrics};
+pub use route::{CacheResult, MethodClass, RequestCount, RouteMetrics, UnreadBody};
 pub use status::StatusCounts;
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};

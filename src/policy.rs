@@ -135,6 +135,11 @@ pub struct Destination {
 }
 
 impl Route {
+    /// Whether forebay reads bodies on their way: they must come without a content coding then.
+    pub fn taps_body(&self) -> bool {
+        self.cache.when.is_some()
+    }
+
     /// The `host/path?query` under which a response is stored and purged.
     pub fn url(&self, parts: &Parts) -> String {
         self.cache.key.url(target::host(&parts.headers), parts.uri.path(), parts.uri.query())

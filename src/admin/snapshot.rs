@@ -10,7 +10,7 @@ mod take;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::metrics::{CacheResult, HistogramSnapshot, RequestCount};
+use crate::metrics::{CacheResult, HistogramSnapshot, RequestCount, UnreadBody};
 
 /// All figures.
 #[derive(Debug, Clone)]
@@ -54,6 +54,8 @@ pub struct RouteFigures {
     pub in_progress: i64,
     /// By [`CacheResult`], in the order of [`CacheResult::ALL`].
     pub cache: [u64; CacheResult::ALL.len()],
+    /// Bodies that could not be asked for a lifetime, by [`UnreadBody`], in the order of [`UnreadBody::ALL`].
+    pub unread: [u64; UnreadBody::ALL.len()],
     /// Upstream requests that the cache saved.
     pub saved_by_cache: u64,
     /// Upstream requests that collapsing saved.

@@ -77,6 +77,15 @@ impl Chunks {
     pub(super) fn len(&self) -> u64 {
         self.length
     }
+
+    /// The whole body where it is in one piece, as every small one is.
+    pub(super) fn in_one(&self) -> Option<&[u8]> {
+        match &*self.chunks {
+            [] => Some(&[]),
+            [whole] => Some(whole),
+            _ => None,
+        }
+    }
 }
 
 fn join(chunks: &mut Vec<Bytes>) -> Option<Bytes> {

@@ -51,10 +51,11 @@ impl Cache {
             };
             Arc::new(StoredResponse::new(draft, gauge))
         };
-        let stored = judgement
-            .verdict
-            .map_err(NotStored::Unstorable)
-            .and_then(|plan| self.put(fetch, &plan, request, 0, |gauge| make(&plan, gauge)));
+        let stored = judgement.verdict.map_err(NotStored::Unstorable).and_then(|plan| {
+            let decided = plan.decided(&response.headers, old.chunks().in_one());
+            let plan = decided.map_err(NotStored::Unstorable)?;
+            self.put(fetch, &plan, request, 0, |gauge| make(&plan, gauge))
+        });
         let (response, stored) = match stored {
             Ok(response) => (response, Ok(())),
             Err(reason) => {
@@ -88,6 +89,7 @@ impl Plan {
     fn for_one_answer(received: Instant, received_wall: SystemTime) -> Self {
         Self {
             lifetime: Duration::ZERO,
+            by_body: None,
             initial_age: Duration::ZERO,
             received,
             received_wall,

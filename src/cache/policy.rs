@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::key::{CacheKey, KeyRules};
 use super::tags::TagTemplate;
+use super::when::BodyRules;
 use crate::digest::Digester;
 
 /// Whose word counts.
@@ -26,6 +27,8 @@ pub struct CachePolicy {
     pub mode: Mode,
     /// `standard`: the freshness lifetime of a response that gives none; `force`: of every successful one.
     pub ttl: Option<Duration>,
+    /// Freshness lifetimes by what the body says, in place of `ttl`.
+    pub when: Option<Arc<BodyRules>>,
     /// Under `force`: the freshness lifetime of 404, 410 and 5xx.
     pub negative_ttl: Option<Duration>,
     /// How long after its lifetime a response may be served while it is fetched anew.
@@ -48,6 +51,7 @@ impl CachePolicy {
         Self {
             mode: Mode::Standard,
             ttl: None,
+            when: None,
             negative_ttl: None,
             stale_while_revalidate: None,
             stale_if_error: None,

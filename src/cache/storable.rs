@@ -3,6 +3,7 @@
 //! [`Terms::judge`] is asked once, at the response's head; all that a hit will need is decided here and kept as
 //! numbers.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use http::header::{CONTENT_LENGTH, ETAG, HeaderMap, HeaderName, LAST_MODIFIED, TRANSFER_ENCODING};
@@ -14,6 +15,7 @@ use super::facts::{Permission, ResponseFacts};
 use super::freshness;
 use super::policy::{CachePolicy, Mode};
 use super::vary::Vary;
+use super::when::BodyRules;
 
 /// What was found out about a response.
 #[derive(Debug, Clone)]
@@ -74,9 +76,11 @@ impl Unstorable {
 }
 
 /// On what terms a response is stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Plan {
     pub(super) lifetime: Duration,
+    /// What the body may yet change of the lifetime.
+    pub(super) by_body: Option<Arc<BodyRules>>,
     pub(super) initial_age: Duration,
     pub(super) received: Instant,
     pub(super) received_wall: SystemTime,
@@ -91,7 +95,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// What is left of its lifetime at its arrival.
+    /// What is left of its lifetime at its arrival, by its head.
     pub fn ttl(&self) -> Duration {
         self.lifetime.saturating_sub(self.initial_age)
     }
@@ -191,7 +195,8 @@ impl Terms<'_> {
         };
         let plan = self.plan(facts, response, stale);
         // The operator's time runs from the arrival, however old the origin says the response is.
-        Plan { lifetime: lifetime.saturating_add(plan.initial_age), forced: true, ..plan }
+        let by_body = self.policy.when.clone().filter(|_| response.status.as_u16() < 400);
+        Plan { lifetime: lifetime.saturating_add(plan.initial_age), by_body, forced: true, ..plan }
     }
 
     fn standard(&self, facts: &ResponseFacts, response: &response::Parts) -> Result<Plan, Unstorable> {
@@ -216,8 +221,13 @@ impl Terms<'_> {
         }
         let plan = self.plan(facts, response, self.stale_rules(control));
         let lifetime = self.standard_lifetime(facts, response, plan.initial_age);
-        let plan = Plan { lifetime: lifetime.unwrap_or_default(), forced: own_key, ..plan };
-        if is_useful(&plan, &response.headers) { Ok(plan) } else { Err(Unstorable::NoFreshness) }
+        let by_body = self.policy.when.clone().filter(|_| self.leaves_lifetime_open(facts, response));
+        let plan = Plan { lifetime: lifetime.unwrap_or_default(), by_body, forced: own_key, ..plan };
+        if plan.by_body.is_some() || is_useful(&plan, &response.headers) {
+            Ok(plan)
+        } else {
+            Err(Unstorable::NoFreshness)
+        }
     }
 
     fn plan(&self, facts: &ResponseFacts, response: &response::Parts, stale: StaleRules) -> Plan {
@@ -229,6 +239,7 @@ impl Terms<'_> {
         });
         Plan {
             lifetime: Duration::ZERO,
+            by_body: None,
             initial_age: freshness::corrected_initial_age(&response.headers, self.received_wall, delay),
             received: self.received,
             received_wall: self.received_wall,
@@ -252,12 +263,23 @@ impl Terms<'_> {
         if control.no_cache.is_whole() {
             return None;
         }
-        let defaults = self.policy.mode == Mode::Standard && status.as_u16() < 400;
-        let route = self.policy.ttl.filter(|_| defaults && freshness::is_heuristically_cacheable(status));
+        let route = self.policy.ttl.filter(|_| self.has_defaults(status));
         freshness::explicit_lifetime(control, headers, self.received_wall)
             // The operator's time runs from the arrival: a slow upstream must not use it up.
             .or(route.map(|ttl| ttl.saturating_add(initial_age)))
             .or_else(|| freshness::heuristic_lifetime(status, control, headers, self.received_wall))
+    }
+
+    /// Whether `ttl` and `when` have a say about responses of this status in `standard` mode.
+    fn has_defaults(&self, status: StatusCode) -> bool {
+        let is_standard = self.policy.mode == Mode::Standard;
+        is_standard && status.as_u16() < 400 && freshness::is_heuristically_cacheable(status)
+    }
+
+    /// Whether the response itself says nothing about its lifetime.
+    fn leaves_lifetime_open(&self, facts: &ResponseFacts, response: &response::Parts) -> bool {
+        let explicit = || freshness::explicit_lifetime(&facts.control, &response.headers, self.received_wall);
+        self.has_defaults(response.status) && !facts.control.no_cache.is_whole() && explicit().is_none()
     }
 
     /// The response's windows go before the route's; `s-maxage` keeps the route's out (RFC 9111 5.2.2.10).
@@ -302,7 +324,7 @@ fn is_understood(status: StatusCode) -> bool {
     )
 }
 
-fn is_useful(plan: &Plan, headers: &HeaderMap) -> bool {
+pub(super) fn is_useful(plan: &Plan, headers: &HeaderMap) -> bool {
     let stale = plan.stale.while_revalidate.max(plan.stale.if_error);
     plan.lifetime.saturating_add(stale) > plan.initial_age
         || headers.contains_key(ETAG)

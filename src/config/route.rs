@@ -1,6 +1,7 @@
 //! `[[routes]]`: what applies to which requests.
 
 pub mod cache;
+pub mod when;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::problem::{Problem, closest};
 
 /// Keys of features that this version does not have.
-const LATER: [&str; 16] = [
+const LATER: [&str; 15] = [
     "auto",
     "breaker",
     "client_js",
@@ -21,7 +21,6 @@ const LATER: [&str; 16] = [
     "state_file",
     "telemetry",
     "tls",
-    "when",
 ];
 
 /// A problem from what the deserializer said about a span.

@@ -104,6 +104,14 @@ impl Pointer {
     }
 }
 
+impl fmt::Display for Pointer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.steps
+            .iter()
+            .try_for_each(|step| write!(f, "/{}", step.name.replace('~', "~0").replace('/', "~1")))
+    }
+}
+
 impl Step {
     fn parse(token: &str) -> Result<Self, PointerError> {
         let mut escapes = token.split('~').skip(1);
@@ -392,6 +400,7 @@ mod tests {
                     Value::Bool(is_so) => Some(Scalar::Bool(*is_so)),
                     Value::Null => Some(Scalar::Null),
                 });
+                prop_assert_eq!(Pointer::parse(&way).unwrap().to_string(), way.as_str());
                 prop_assert_eq!(Pointer::parse(&way).unwrap().find(text.as_bytes()), Ok(expected), "{} in {}", way, text);
             }
         }

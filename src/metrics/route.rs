@@ -12,6 +12,7 @@ use super::{Counter, Gauge, Histogram, StatusCounts, TimeTotal};
 pub struct RouteMetrics {
     requests: [StatusCounts; MethodClass::ALL.len()],
     cache: [Counter; CacheResult::ALL.len()],
+    unread: [Counter; UnreadBody::ALL.len()],
     /// From the request's head to the last byte of the answer.
     pub duration: Histogram,
     /// Requests that have begun and whose answer is not through yet.
@@ -40,6 +41,18 @@ impl RouteMetrics {
         if let Some(counter) = self.cache.get(result as usize) {
             counter.inc();
         }
+    }
+
+    /// Counts a body that could not be asked about a response's lifetime.
+    pub fn count_unread(&self, why: UnreadBody) {
+        if let Some(counter) = self.unread.get(why as usize) {
+            counter.inc();
+        }
+    }
+
+    /// How many bodies could not be asked for that reason.
+    pub fn unread_count(&self, why: UnreadBody) -> u64 {
+        self.unread.get(why as usize).map_or(0, Counter::value)
     }
 
     /// The upstream took so long to its head; remembered as what a saved request would have cost.
@@ -171,6 +184,31 @@ impl CacheResult {
     }
 }
 
+/// Why a body could not be asked how long its response is good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnreadBody {
+    /// It is not JSON.
+    NotJson,
+    /// It is longer than 64 KiB.
+    TooLong,
+    /// It has a content coding, though none was asked for.
+    Encoded,
+}
+
+impl UnreadBody {
+    /// In the order of declaration, which is the order of the counters.
+    pub const ALL: [Self; 3] = [Self::NotJson, Self::TooLong, Self::Encoded];
+
+    /// The label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotJson => "not_json",
+            Self::TooLong => "too_long",
+            Self::Encoded => "encoded",
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -182,6 +220,9 @@ mod tests {
         }
         for (at, result) in CacheResult::ALL.into_iter().enumerate() {
             assert_eq!(result as usize, at);
+        }
+        for (at, why) in UnreadBody::ALL.into_iter().enumerate() {
+            assert_eq!(why as usize, at);
         }
     }
 

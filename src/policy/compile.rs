@@ -10,6 +10,7 @@ mod listeners;
 mod names;
 mod routes;
 mod upstreams;
+mod when;
 
 use std::ops::Range;
 use std::sync::Arc;

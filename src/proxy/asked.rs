@@ -40,12 +40,16 @@ impl Asked {
     /// A canonical head with what was found out about it.
     #[inline]
     pub(crate) fn new(
-        parts: Parts,
+        mut parts: Parts,
         (Destination { route, captures: names }, captures): (Destination, Captures),
         client: ClientAddress,
         has_body: bool,
         digester: Digester,
     ) -> Self {
+        if route.taps_body() {
+            // Here, so that the upstream, the key and the variant know of no other coding either.
+            parts.headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        }
         Self { parts, route, names, captures, client, identity: OnceLock::new(), digester, has_body }
     }
 

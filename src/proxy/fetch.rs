@@ -12,7 +12,7 @@ use http_body_util::BodyExt as _;
 use super::Missed;
 use super::asked::Asked;
 use crate::admission::{Permit, ShedReason};
-use crate::cache::{self, Forwarded, Plan, ResponseFacts, Vary};
+use crate::cache::{self, Forwarded, NotStored, Plan, ResponseFacts, Vary};
 use crate::collapse::{FlightKey, Producer};
 use crate::http::body::RequestBody;
 use crate::policy::{Collapse, Fetched, LiveHead, Private, SharedHead, Sharing, State};
@@ -144,8 +144,12 @@ impl Fetch {
             self.state.cache.forget(producer.mark(), stale);
         }
         let forwarded = Forwarded {
-            stored: plan.is_some(),
-            ttl: plan.as_ref().map(|plan| i64::try_from(plan.ttl().as_secs()).unwrap_or(i64::MAX)),
+            stored: plan.as_ref().is_some_and(|plan| plan.is_certain(&parts.headers)),
+            ttl: plan
+                .as_ref()
+                .filter(|plan| !plan.is_by_body())
+                .map(|plan| i64::try_from(plan.ttl().as_secs()).unwrap_or(i64::MAX)),
+            detail: plan.as_ref().filter(|plan| plan.is_by_body()).map(|_| "ttl-by-body"),
             ..self.forwarded()
         };
         // What is stored is everybody's already.
@@ -156,7 +160,7 @@ impl Fetch {
                 self.state.flights.remember_unshareable(self.key);
             }
             self.land(&producer);
-            let forwarded = Forwarded { stored: false, ttl: None, ..forwarded };
+            let forwarded = self.forwarded();
             return producer.release(Private {
                 response: Response::from_parts(parts, body),
                 permit,
@@ -251,6 +255,9 @@ impl Fetch {
             let stored =
                 self.state.cache.store(producer.mark(), &plan, &self.asked.parts.headers, &parts, chunks);
             if let Err(reason) = stored {
+                if let (NotStored::Unstorable(_), Some((stale, _))) = (reason, &self.missed.stale) {
+                    self.state.cache.forget(producer.mark(), stale);
+                }
                 tracing::debug!(?reason, route = %self.asked.route().name, "not stored");
             }
         }

@@ -7,6 +7,7 @@ mod purge;
 mod ranges;
 mod stale;
 mod validation;
+mod when;
 
 use crate::harness::{Origin, Proxy, Script, request, seconds, wait_until};
 

@@ -13,7 +13,7 @@ use super::writer::Families;
 use crate::admin::pool::status_label;
 use crate::admin::process::ProcessFigures;
 use crate::admin::{PoolFigures, RouteFigures, Snapshot, UpstreamFigures, VERSION};
-use crate::metrics::CacheResult;
+use crate::metrics::{CacheResult, UnreadBody};
 
 /// All that one scrape shows.
 #[derive(Debug)]
@@ -78,6 +78,16 @@ impl Families<'_> {
             matched(snapshot).flat_map(|route| {
                 results(route)
                     .map(|(result, count)| ([route_label(route), ("result", result.as_str().into())], count))
+            }),
+        )?;
+        self.counters(
+            "forebay_cache_unread_bodies",
+            "Bodies that could not tell how long they are fresh (cache.when), by reason.",
+            matched(snapshot).flat_map(|route| {
+                UnreadBody::ALL
+                    .into_iter()
+                    .zip(route.unread)
+                    .map(|(why, count)| ([route_label(route), ("reason", why.as_str().into())], count))
             }),
         )?;
         self.gauge("forebay_cache_entries", "Stored responses.", &snapshot.cache.entries)?;

@@ -10,7 +10,7 @@ use super::{
 use crate::admin::limits::words;
 use crate::admission::{Pool, ShedReason};
 use crate::cache::{Cache, Live};
-use crate::metrics::{CacheResult, RouteMetrics};
+use crate::metrics::{CacheResult, RouteMetrics, UnreadBody};
 use crate::policy::{Policy, State};
 use crate::rate_limit::RateLimit;
 use crate::upstream::{Cluster, ServerStats};
@@ -56,6 +56,7 @@ impl RouteFigures {
             duration: figures.duration.snapshot(),
             in_progress: figures.in_progress.value(),
             cache: CacheResult::ALL.map(|result| figures.cache_count(result)),
+            unread: UnreadBody::ALL.map(|why| figures.unread_count(why)),
             saved_by_cache: figures.saved_by_cache.value(),
             saved_by_collapse: figures.saved_by_collapse.value(),
             time_saved: figures.seconds_saved.value(),

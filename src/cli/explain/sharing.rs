@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::keys::short;
 use crate::cache::control::RequestControl;
-use crate::cache::{Forward, Lookup, Mode};
+use crate::cache::{BodyRule, Forward, Lookup, Mode};
 use crate::client::Identity;
 use crate::config::values::Period;
 use crate::http::target::host;
@@ -25,6 +25,8 @@ pub(super) struct CacheReport {
     pub(super) because: Option<String>,
     /// How long a stored response is fresh.
     pub(super) ttl: Option<String>,
+    /// The same by what the body says, in words; the first that matches counts.
+    pub(super) when: Vec<String>,
     /// The same for 404, 410 and 5xx.
     pub(super) negative_ttl: Option<String>,
     /// How long after that it is used while a new one is fetched.
@@ -82,6 +84,7 @@ impl CacheReport {
             store: obstacles.store.is_none(),
             because: obstacles.lookup.or(obstacles.store).or_else(|| condition(asked)),
             ttl: duration(policy.ttl),
+            when: policy.when.iter().flat_map(|when| &when.rules).map(in_words).collect(),
             negative_ttl: duration(policy.negative_ttl),
             stale_while_revalidate: duration(policy.stale_while_revalidate),
             stale_if_error: duration(policy.stale_if_error),
@@ -98,6 +101,7 @@ impl CacheReport {
             (_, Some(ttl)) => format!("fresh for as long as the response says, or else {ttl}"),
             (_, None) => "fresh for as long as the response says".to_owned(),
         }];
+        words.extend(self.when.iter().cloned());
         words.extend(self.negative_ttl.as_ref().map(|ttl| format!("404, 410 and 5xx for {ttl}")));
         let stale = self.stale_while_revalidate.as_ref();
         words.extend(stale.map(|time| format!("stale for {time} while a new one is fetched")));
@@ -105,6 +109,11 @@ impl CacheReport {
         words.extend(error.map(|time| format!("stale for {time} if the backend fails")));
         words.join("; ")
     }
+}
+
+/// `1h where /status is completed or failed`.
+fn in_words(rule: &BodyRule) -> String {
+    format!("{} where {} is {}", Period(rule.ttl), rule.pointer, rule.values.join(" or "))
 }
 
 /// What keeps the request from the store.

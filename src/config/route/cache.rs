@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
+use super::when::When;
 use crate::config::values::Period;
 
 /// What of a route is stored, and for how long.
@@ -14,6 +15,9 @@ pub struct RouteCache {
     pub mode: CacheMode,
     /// Freshness lifetime (duration). `standard`: of a response that gives none; `force`: of every one, and needed.
     pub ttl: Option<Period>,
+    /// Freshness lifetimes by what a JSON body says, in place of `ttl`; the first that matches counts.
+    #[schemars(with = "Vec<When>")]
+    pub when: Vec<Spanned<When>>,
     /// Freshness lifetime of 404, 410 and 5xx under `force` (duration). Absent: these are not stored.
     pub negative_ttl: Option<Period>,
     /// How long a stale response is still given while a fresh one is fetched (duration). Absent: only as the response

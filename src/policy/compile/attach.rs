@@ -8,13 +8,14 @@ use http::StatusCode;
 
 use super::{Plan, PoolPlan, RateLimitPlan, RoutePlan};
 use crate::admission::{self, Pool, QueueSpec};
-use crate::cache::{CachePolicy, KeyRules, Limits, Mode, NamePattern, TagTemplate};
+use crate::cache::{BodyRules, CachePolicy, KeyRules, Limits, Mode, NamePattern, TagTemplate};
 use crate::config::rate_limit::Charge as ConfigCharge;
 use crate::config::rate_limit::Mode as Enforcement;
 use crate::config::route::Collapse as ConfigCollapse;
 use crate::config::route::cache::{CacheMode, Credentials, RouteCache};
 use crate::config::values::Period;
 use crate::config::{self, Config};
+use crate::metrics::RouteMetrics;
 use crate::policy::{AdminPolicy, Collapse, Destination, InFlight, ListenerPolicy, Policy, Route, State};
 use crate::rate_limit::{self, Buckets, Charge, Quota, RateLimit};
 use crate::router::Router;
@@ -117,6 +118,7 @@ fn route(plan: &RoutePlan<'_>, parts: &Parts<'_>, state: &State) -> Route {
     let (rate_limits, upstream_rate_limits) =
         limits.into_iter().partition(|limit| limit.spec().charge == Charge::Request);
     let (upstream_name, upstream) = chosen(parts.upstreams, plan.upstream);
+    let figures = state.routes.keep(&plan.name, Default::default);
     Route {
         name: Arc::clone(&plan.name),
         upstream,
@@ -126,7 +128,7 @@ fn route(plan: &RoutePlan<'_>, parts: &Parts<'_>, state: &State) -> Route {
         upstream_rate_limits,
         in_flight: plan.pool.and_then(|index| parts.pools.get(index)).cloned(),
         priority: config.priority,
-        cache: cache(plan, config.cache.get_ref(), tags(&config.cache.get_ref().tags)),
+        cache: cache(plan, config.cache.get_ref(), tags(&config.cache.get_ref().tags), &figures),
         collapse: match config.collapse {
             ConfigCollapse::Identity => Collapse::Identity,
             ConfigCollapse::Shared => Collapse::Shared,
@@ -137,7 +139,7 @@ fn route(plan: &RoutePlan<'_>, parts: &Parts<'_>, state: &State) -> Route {
         idle_timeout: duration(config.idle_timeout),
         target: duration(config.target),
         server_timing: config.server_timing,
-        figures: state.routes.keep(&plan.name, Default::default),
+        figures,
     }
 }
 
@@ -146,7 +148,13 @@ fn chosen(upstreams: &[(Arc<str>, Arc<Cluster>)], index: usize) -> (Arc<str>, Ar
     upstreams[index].clone()
 }
 
-fn cache(plan: &RoutePlan<'_>, config: &RouteCache, tags: Vec<TagTemplate>) -> CachePolicy {
+fn cache(
+    plan: &RoutePlan<'_>,
+    config: &RouteCache,
+    tags: Vec<TagTemplate>,
+    figures: &Arc<RouteMetrics>,
+) -> CachePolicy {
+    let when = || Arc::new(BodyRules { rules: plan.when.clone(), figures: Arc::clone(figures) });
     CachePolicy {
         mode: match config.mode {
             CacheMode::Standard => Mode::Standard,
@@ -154,6 +162,7 @@ fn cache(plan: &RoutePlan<'_>, config: &RouteCache, tags: Vec<TagTemplate>) -> C
             CacheMode::Off => Mode::Off,
         },
         ttl: duration(config.ttl),
+        when: (!plan.when.is_empty()).then(when),
         negative_ttl: duration(config.negative_ttl),
         stale_while_revalidate: duration(config.stale_while_revalidate),
         stale_if_error: duration(config.stale_if_error),

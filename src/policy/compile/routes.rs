@@ -7,8 +7,8 @@ use http::header::HeaderName;
 use toml::Spanned;
 
 use super::limits::{PoolPlan, RateLimitPlan};
-use super::{Findings, check_conflicts, names, shared};
-use crate::cache::TagTemplate;
+use super::{Findings, check_conflicts, names, shared, when};
+use crate::cache::{BodyRule, TagTemplate};
 use crate::client::{IdentityFields, KeySource, KeySpec};
 use crate::config::route::Route;
 use crate::config::route::cache::CacheMode;
@@ -33,6 +33,8 @@ pub struct RoutePlan<'c> {
     pub identity: IdentityFields,
     /// The request fields of its cache key.
     pub key_headers: Vec<HeaderName>,
+    /// Lifetimes by what a body says.
+    pub when: Vec<BodyRule>,
     /// The captures that every pattern has: those that a tag may use.
     pub captures: Vec<String>,
     /// The rest of it.
@@ -126,6 +128,7 @@ fn check_one<'c>(
         pool,
         identity: check_identity(config, limit_keys.map(|limit| &limit.key), findings),
         key_headers: check_key_headers(config, findings),
+        when: when::check(&config.cache.get_ref().when, findings),
         patterns,
         rate_limits,
         captures,

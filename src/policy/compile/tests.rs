@@ -40,6 +40,25 @@ fn an_admin_listener_that_others_can_reach_needs_a_token() {
 }
 
 #[test]
+fn a_rule_about_bodies_says_where_what_and_how_long() {
+    let route = r#"
+[[routes]]
+name = "all"
+match = "/{*rest}"
+[routes.cache]
+when = [
+    { pointer = "status", in = ["done"], ttl = "1h" },
+    { pointer = "/a", in = ["x", 7, true, "x"], ttl = "1h" },
+    { pointer = "/a", in = ["7"], ttl = "2h" },
+    { pointer = "/b", ttl = "1h" },
+    { in = [1.5] },
+]
+"#;
+    let problems = plan(&loaded(&format!("{ONE_UPSTREAM}{route}"))).unwrap_err();
+    assert_snapshot!(problems);
+}
+
+#[test]
 fn a_default_that_is_wrong_has_no_place_in_the_file() {
     let route = "[[routes]]\nname = \"all\"\nmatch = \"/{*rest}\"\n[admin]\naddress = \"0.0.0.0:8080\"\ntoken = \"t\"\n";
     let loaded = loaded(&format!("{ONE_UPSTREAM}{route}"));
