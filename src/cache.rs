@@ -128,6 +128,12 @@ impl Cache {
         }
     }
 
+    /// Whether a client wants an answer that was asked for later than its own question, so that no fetch under way will
+    /// do (RFC 9111 5.2.1.4); under [`Mode::Force`] it has no say.
+    pub fn is_insisted_on(policy: &CachePolicy, request: &HeaderMap) -> bool {
+        policy.mode != Mode::Force && RequestControl::of(request).insists()
+    }
+
     fn find(
         &self,
         policy: &CachePolicy,

@@ -83,6 +83,12 @@ impl Refusal {
         matches!(self, Self::Upstream(_) | Self::UnaskedUpgrade | Self::ExchangeTimeout)
     }
 
+    /// Whether no connection to the upstream came about, so that it knows nothing of the request.
+    pub fn is_connect_failure(&self) -> bool {
+        use upstream::Error::{ConnectTimeout, ConnectionRefused, Dns};
+        matches!(self, Self::Upstream(ConnectionRefused | ConnectTimeout | Dns))
+    }
+
     /// Whether the message itself is broken, so that nothing more can be read from its connection.
     pub fn is_about_framing(&self) -> bool {
         matches!(self, Self::BadFraming(_) | Self::UnknownCoding)

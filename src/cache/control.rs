@@ -150,6 +150,11 @@ impl RequestControl {
         control
     }
 
+    /// Whether nothing will do that was asked for before.
+    pub fn insists(&self) -> bool {
+        self.no_cache || self.no_store || self.max_age.is_some_and(|most| most.is_zero())
+    }
+
     fn take(&mut self, directive: &Directive<'_>) {
         match () {
             () if directive.is("max-age") => first(&mut self.max_age, directive.seconds_or_stale()),

@@ -3,26 +3,28 @@
 //! All is under one lock. The fetch holds the [`Producer`]; each participant holds a [`Seat`] until the head is there, and
 //! then a [`Reader`](super::Reader) of the same place.
 
+mod blocks;
 mod producer;
 mod seat;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::Waker;
+use std::task::{Poll, Waker};
 
 use bytes::Bytes;
 use http::HeaderMap;
-use parking_lot::Mutex;
 use slab::Slab;
 
+use self::blocks::{Blocks, Position};
 pub use self::producer::{Abandoned, Producer};
 pub use self::seat::{Outcome, Seat};
 use super::Cargo;
 use super::reader::Broken;
+use super::sync::{Mutex, MutexGuard};
+use crate::clock::Clock;
 
 /// How far the slowest reader may stay behind once a body is no longer kept whole.
-const WINDOW: u64 = 256 * 1024;
+pub(super) const WINDOW: u64 = 256 * 1024;
 
 /// One fetch and its participants.
 #[derive(Debug)]
@@ -36,17 +38,21 @@ pub struct Flight<C: Cargo> {
 #[derive(Debug)]
 pub(super) struct State<C: Cargo> {
     phase: Phase<C>,
+    /// Whether the upstream has been asked.
+    has_departed: bool,
     /// Waiting for the head, or reading.
     pub(super) seats: Slab<Place>,
-    chunks: VecDeque<Chunk>,
-    /// The number of the first chunk that is still kept.
-    first: u64,
-    /// Bytes in `chunks`.
-    kept: u64,
-    /// Whether every chunk since the first byte is kept, so that one more may join.
+    /// How many of them are not cut.
+    active: usize,
+    blocks: Blocks,
+    /// Whether every byte since the first is kept, so that one more may join.
     is_whole: bool,
+    /// How many read the first block still; counted only once the body is no longer kept whole.
+    laggards: usize,
     pub(super) end: Option<Result<Option<HeaderMap>, Broken>>,
-    producer: Option<Waker>,
+    /// The fetch, where it waits for room in the window, and where it waits for everybody to leave.
+    wants_room: Option<Waker>,
+    awaits_desertion: Option<Waker>,
 }
 
 #[derive(Debug)]
@@ -60,68 +66,88 @@ enum Phase<C: Cargo> {
     Refused(Option<C::Error>),
 }
 
-/// A part of the body.
-#[derive(Debug)]
-struct Chunk {
-    bytes: Bytes,
-    /// How many have yet to read it; counted only once the body is no longer kept whole.
-    unread: usize,
-}
-
 /// Where a participant is.
 #[derive(Debug, Default)]
 pub(super) struct Place {
-    /// The number of the chunk that it reads next.
-    next: u64,
+    position: Position,
     pub(super) waker: Option<Waker>,
     /// It read too slowly and must not hold the others up.
     pub(super) is_cut: bool,
+    /// It came after the one who began the flight.
+    has_joined: bool,
+}
+
+/// What comes of asking for a seat.
+#[derive(Debug)]
+pub(super) enum Boarding<C: Cargo> {
+    Seat(Seat<C>),
+    /// As many take part as may.
+    Full,
+    /// The flight can no longer be joined.
+    Closed,
 }
 
 impl<C: Cargo> Flight<C> {
     pub(super) fn new(mark: C::Mark, retained: Arc<AtomicU64>, budget: Arc<AtomicU64>) -> Self {
         let state = State {
             phase: Phase::Fetching,
+            has_departed: false,
             seats: Slab::new(),
-            chunks: VecDeque::new(),
-            first: 0,
-            kept: 0,
+            active: 0,
+            blocks: Blocks::default(),
             is_whole: true,
+            laggards: 0,
             end: None,
-            producer: None,
+            wants_room: None,
+            awaits_desertion: None,
         };
         Self { mark, state: Mutex::new(state), retained, budget }
     }
 
     /// What was known of the fetch when it began.
-    pub(super) fn mark(&self) -> &C::Mark {
+    pub fn mark(&self) -> &C::Mark {
         &self.mark
     }
 
-    /// The two ends of a new flight.
-    pub(super) fn board(flight: &Arc<Self>) -> (Producer<C>, Seat<C>) {
-        let number = flight.state.lock().seats.insert(Place::default());
-        (Producer::new(Arc::clone(flight)), Seat::new(Arc::clone(flight), number, true))
+    /// Whether the upstream has been asked: what it answers may be older than a request that comes now.
+    pub fn has_departed(&self) -> bool {
+        self.state.lock().has_departed
     }
 
-    /// `None` where the flight can no longer be joined, `Some(None)` where too many have.
-    pub(super) fn take_seat(self: &Arc<Self>, most: usize) -> Option<Option<Seat<C>>> {
+    /// The two ends of a new flight.
+    pub(super) fn board(flight: &Arc<Self>, clock: Clock) -> (Producer<C>, Seat<C>) {
+        let number = flight.state.lock().seat(false);
+        (Producer::new(Arc::clone(flight), clock), Seat::new(Arc::clone(flight), number, true))
+    }
+
+    /// A place for one more, from the first byte on.
+    pub(super) fn take_seat(self: &Arc<Self>, most: usize) -> Boarding<C> {
         let mut state = self.state.lock();
         let is_open = state.is_whole
             && state.end.is_none()
             && matches!(state.phase, Phase::Fetching | Phase::Shared(_));
         if !is_open {
-            return None;
+            return Boarding::Closed;
         }
         if state.seats.len() >= most {
-            return Some(None);
+            return Boarding::Full;
         }
-        let number = state.seats.insert(Place::default());
-        Some(Some(Seat::new(Arc::clone(self), number, false)))
+        Boarding::Seat(Seat::new(Arc::clone(self), state.seat(true), false))
     }
 
-    pub(super) fn state(&self) -> parking_lot::MutexGuard<'_, State<C>> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State<C>> {
         self.state.lock()
+    }
+
+    /// What a participant reads next, where it is there already.
+    pub(super) fn read_next(&self, state: &mut State<C>, number: usize) -> Option<Bytes> {
+        let place = state.seats.get_mut(number)?;
+        let before = place.position.block;
+        let piece = state.blocks.read(&mut place.position);
+        if place.position.block != before {
+            self.one_less_at(state, before);
+        }
+        piece
     }
 
     /// A participant leaves.
@@ -130,69 +156,88 @@ impl<C: Cargo> Flight<C> {
         if let Some(place) = state.seats.try_remove(number)
             && !place.is_cut
         {
-            state.unwant_from(place.next);
+            state.active -= 1;
+            self.one_less_at(&mut state, place.position.block);
         }
-        self.reclaim(&mut state);
+        state.tell_the_fetch();
     }
 
-    /// What nobody needs any more goes, and the producer may go on.
-    pub(super) fn reclaim(&self, state: &mut State<C>) {
-        if !state.is_whole {
-            while let Some(chunk) = state.chunks.pop_front_if(|chunk| chunk.unread == 0) {
-                let length = chunk.bytes.len() as u64;
-                state.first += 1;
-                state.kept -= length;
-                self.retained.fetch_sub(length, Ordering::Relaxed);
-            }
+    /// A participant reads this block no longer.
+    fn one_less_at(&self, state: &mut State<C>, block: u64) {
+        if state.is_whole || block != state.blocks.first() {
+            return;
         }
-        if (state.kept < WINDOW || state.is_deserted())
-            && let Some(producer) = state.producer.take()
-        {
-            producer.wake();
+        state.laggards = state.laggards.saturating_sub(1);
+        if state.laggards == 0 {
+            self.slide(state);
         }
+    }
+
+    /// Moves the window on to where the slowest reader is; the fetch may go on then.
+    fn slide(&self, state: &mut State<C>) {
+        let slowest = state.active().map(|place| place.position.block).min().unwrap_or(u64::MAX);
+        self.retained.fetch_sub(state.blocks.drop_before(slowest), Ordering::Relaxed);
+        let first = state.blocks.first();
+        state.laggards = state.active().filter(|place| place.position.block == first).count();
+        state.tell_the_fetch();
     }
 }
 
 impl<C: Cargo> Drop for Flight<C> {
     fn drop(&mut self) {
-        self.retained.fetch_sub(self.state.get_mut().kept, Ordering::Relaxed);
+        self.retained.fetch_sub(self.state.get_mut().blocks.length(), Ordering::Relaxed);
     }
 }
 
 impl<C: Cargo> State<C> {
-    /// Whether nobody takes part any more; who was cut does not.
-    fn is_deserted(&self) -> bool {
-        self.seats.iter().all(|(_, place)| place.is_cut)
+    /// One more takes part, from the first byte on.
+    fn seat(&mut self, has_joined: bool) -> usize {
+        self.active += 1;
+        self.seats.insert(Place { has_joined, ..Place::default() })
     }
 
-    /// The chunk that a participant reads next, where it is there already.
-    pub(super) fn read_next(&mut self, number: usize) -> Option<Bytes> {
-        let place = self.seats.get_mut(number)?;
-        let at = usize::try_from(place.next.checked_sub(self.first)?).ok()?;
-        let chunk = self.chunks.get_mut(at)?;
-        place.next += 1;
-        chunk.unread = chunk.unread.saturating_sub(1);
-        Some(chunk.bytes.clone())
+    /// Those who take part; who was cut does not.
+    fn active(&self) -> impl Iterator<Item = &Place> {
+        self.seats.iter().map(|(_, place)| place).filter(|place| !place.is_cut)
+    }
+
+    fn is_deserted(&self) -> bool {
+        self.active == 0
+    }
+
+    fn has_room(&self) -> bool {
+        self.is_whole || self.blocks.length() < WINDOW
+    }
+
+    /// Whether the fetch may go on; not for nobody, unless all of it is kept.
+    fn room(&self) -> Poll<Result<(), Abandoned>> {
+        match () {
+            () if self.is_whole => Poll::Ready(Ok(())),
+            () if self.is_deserted() => Poll::Ready(Err(Abandoned)),
+            () if self.has_room() => Poll::Ready(Ok(())),
+            () => Poll::Pending,
+        }
     }
 
     /// Whether a participant has read all that came so far.
     pub(super) fn has_read_all(&self, number: usize) -> bool {
-        self.seats.get(number).is_some_and(|place| place.next >= self.first + self.chunks.len() as u64)
+        self.seats.get(number).is_some_and(|place| self.blocks.are_read(place.position))
     }
 
-    /// One participant less will read the chunks from this number on.
-    fn unwant_from(&mut self, next: u64) {
-        let skip = usize::try_from(next.saturating_sub(self.first)).unwrap_or(usize::MAX);
-        for chunk in self.chunks.iter_mut().skip(skip) {
-            chunk.unread = chunk.unread.saturating_sub(1);
+    /// Whether somebody has read all that came so far and waits for more.
+    fn is_waited_for(&self) -> bool {
+        self.active().any(|place| self.blocks.are_read(place.position))
+    }
+
+    fn tell_the_fetch(&mut self) {
+        let is_deserted = self.is_deserted();
+        if (is_deserted || self.has_room())
+            && let Some(fetch) = self.wants_room.take()
+        {
+            fetch.wake();
         }
-    }
-
-    /// From here on only what somebody has yet to read is kept, and nobody may join any more.
-    fn open_window(&mut self) {
-        self.is_whole = false;
-        for (number, chunk) in (self.first..).zip(&mut self.chunks) {
-            chunk.unread = self.seats.iter().filter(|(_, place)| place.next <= number).count();
+        if is_deserted && let Some(fetch) = self.awaits_desertion.take() {
+            fetch.wake();
         }
     }
 

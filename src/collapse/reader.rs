@@ -46,8 +46,7 @@ impl<C: Cargo> Body for Reader<C> {
             this.is_done = true;
             return Poll::Ready(Some(Err(Broken)));
         }
-        if let Some(chunk) = state.read_next(this.number) {
-            this.flight.reclaim(state);
+        if let Some(chunk) = this.flight.read_next(state, this.number) {
             return Poll::Ready(Some(Ok(Frame::data(chunk))));
         }
         let Some(place) = state.seats.get_mut(this.number) else { return Poll::Ready(None) };

@@ -1,6 +1,10 @@
+use std::sync::Arc;
+use std::time::Duration;
+
 use http_body_util::BodyExt as _;
 
 use super::*;
+use crate::clock::Clock;
 
 #[derive(Debug)]
 enum Words {}
@@ -12,6 +16,8 @@ impl Cargo for Words {
     type Error = &'static str;
 }
 
+mod pace;
+
 const KEY: FlightKey = FlightKey(7);
 const PATIENCE: Duration = Duration::from_secs(1);
 const CHUNK: usize = 64 * 1024;
@@ -21,13 +27,13 @@ fn chunk() -> bytes::Bytes {
 }
 
 fn flight(followers: usize) -> (Flights<Words>, Producer<Words>, Vec<Seat<Words>>) {
-    let flights = Flights::new(u64::MAX);
-    let Joined::Leader(producer, first) = flights.join(KEY, |()| true, || ()) else {
+    let flights = Flights::new(u64::MAX, Clock::start());
+    let Joined::Leader(producer, first) = flights.join(KEY, |_| true, || ()) else {
         panic!("nobody else is there")
     };
     let mut seats = vec![first];
     for _ in 0..followers {
-        let Joined::Follower(seat) = flights.join(KEY, |()| true, || ()) else { panic!("there is a flight") };
+        let Joined::Follower(seat) = flights.join(KEY, |_| true, || ()) else { panic!("there is a flight") };
         seats.push(seat);
     }
     (flights, producer, seats)
@@ -65,23 +71,8 @@ async fn a_failure_of_the_fetch_is_everybodys() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_reader_is_cut_and_the_others_get_everything() {
-    let (_flights, producer, mut seats) = flight(1);
-    producer.share("head");
-    let mut slow = reader(seats.remove(0)).await;
-    let quick = tokio::spawn(reader(seats.remove(0)).await.collect());
-    for _ in 0..32 {
-        producer.push(chunk(), 0, PATIENCE).await.unwrap();
-        tokio::task::yield_now().await;
-    }
-    producer.finish(None);
-    assert_eq!(quick.await.unwrap().unwrap().to_bytes().len(), 32 * CHUNK);
-    assert!(matches!(slow.frame().await, Some(Err(Broken))));
-}
-
-#[tokio::test(start_paused = true)]
 async fn nothing_more_is_fetched_for_readers_that_were_all_cut() {
-    let (flights, producer, seats) = flight(1);
+    let (flights, mut producer, seats) = flight(1);
     producer.share("head");
     let mut stalled = Vec::new();
     for seat in seats {
@@ -96,12 +87,12 @@ async fn nothing_more_is_fetched_for_readers_that_were_all_cut() {
     };
     assert!(pushed.await < 8);
     producer.abandoned().await;
-    assert!(flights.retained.load(std::sync::atomic::Ordering::Relaxed) <= 2 * CHUNK as u64);
+    assert!(flights.retained() <= 2 * CHUNK as u64);
 }
 
 #[tokio::test]
 async fn a_producer_that_is_lost_breaks_every_body_off() {
-    let (_flights, producer, mut seats) = flight(0);
+    let (_flights, mut producer, mut seats) = flight(0);
     producer.share("head");
     producer.push(chunk(), u64::MAX, PATIENCE).await.unwrap();
     drop(producer);
@@ -112,13 +103,13 @@ async fn a_producer_that_is_lost_breaks_every_body_off() {
 
 #[tokio::test]
 async fn who_joins_while_a_flight_is_given_up_gets_all_of_it() {
-    let (flights, producer, seats) = flight(0);
+    let (flights, mut producer, seats) = flight(0);
     producer.share("head");
     drop(seats);
     producer.abandoned().await;
-    let Joined::Follower(late) = flights.join(KEY, |()| true, || ()) else { panic!("it has not landed") };
+    let Joined::Follower(late) = flights.join(KEY, |_| true, || ()) else { panic!("it has not landed") };
     assert!(!flights.give_up(KEY, &producer));
-    assert!(matches!(flights.join(KEY, |()| true, || ()), Joined::Leader(..)), "nobody joins after that");
+    assert!(matches!(flights.join(KEY, |_| true, || ()), Joined::Leader(..)), "nobody joins after that");
     let late = reader(late).await;
     producer.push(chunk(), u64::MAX, PATIENCE).await.unwrap();
     producer.finish(None);
@@ -154,7 +145,45 @@ async fn a_landing_leaves_a_later_flight_alone() {
     let (flights, producer, _seats) = flight(0);
     let landing = flights.landing(KEY, &producer);
     flights.land(KEY, &producer);
-    let Joined::Leader(..) = flights.join(KEY, |()| true, || ()) else { panic!("the first has landed") };
+    let Joined::Leader(..) = flights.join(KEY, |_| true, || ()) else { panic!("the first has landed") };
     drop(landing);
     assert_eq!(flights.count(), 1);
+}
+
+#[test]
+fn no_more_take_part_than_may() {
+    let (flights, _producer, seats) = flight(flights::MAX_SEATS - 1);
+    assert!(matches!(flights.join(KEY, |_| true, || ()), Joined::Full));
+    drop(seats);
+    assert!(matches!(flights.join(KEY, |_| true, || ()), Joined::Follower(_)));
+}
+
+#[test]
+fn who_insists_joins_only_before_the_upstream_is_asked() {
+    let (flights, producer, _seats) = flight(0);
+    let insist = || flights.join(KEY, |flight| !flight.has_departed(), || ());
+    assert!(matches!(insist(), Joined::Follower(_)));
+    producer.depart();
+    assert!(matches!(insist(), Joined::Leader(..)));
+}
+
+#[test]
+fn what_could_not_be_shared_is_forgotten_in_time_or_when_it_can_be() {
+    let flights = Flights::<Words>::with_memory(u64::MAX, Clock::start(), Duration::from_millis(50));
+    let is_alone = || matches!(flights.join(KEY, |_| true, || ()), Joined::Alone);
+    assert!(!is_alone());
+    flights.remember_unshareable(KEY);
+    assert!(is_alone());
+    flights.forget_unshareable(KEY);
+    assert!(!is_alone());
+    flights.remember_unshareable(KEY);
+    let (clock, mut looks) = (Clock::start(), 0_u64);
+    while is_alone() {
+        looks += 1;
+        assert!(
+            clock.now() - clock.epoch() < Duration::from_secs(30),
+            "still remembered after {looks} looks"
+        );
+        std::thread::yield_now();
+    }
 }

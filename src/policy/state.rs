@@ -102,7 +102,7 @@ impl State {
             pools: Registry::default(),
             upstreams: Registry::default(),
             cache: Arc::new(Cache::new(clock, Limits { max_bytes: 256 << 20, max_object: 8 << 20 })),
-            flights: Flights::new(u64::MAX),
+            flights: Flights::new(u64::MAX, clock),
             listener: ListenerFigures::default(),
             afterlife: Afterlife::default(),
             reloads,

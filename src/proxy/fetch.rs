@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, Request, Response, StatusCode, header, request, response};
+use http_body::Body as _;
 use http_body_util::BodyExt as _;
 
 use super::Missed;
@@ -31,6 +32,8 @@ pub(super) struct Fetch {
     pub(super) missed: Missed,
     /// Whether it goes on when nobody waits for it.
     pub(super) is_background: bool,
+    /// Whether nobody can join it.
+    pub(super) is_solo: bool,
     /// How long it waited for its permit.
     pub(super) queued: Option<Duration>,
 }
@@ -62,7 +65,9 @@ impl Fetch {
     /// Asks the upstream. A 304 that is not about what is stored answers nobody, and one that makes it personal not
     /// everybody: the upstream is then asked once more, without conditions (RFC 9111 section 4.3.4).
     async fn ask(&mut self, producer: Producer<Sharing>, outgoing: request::Parts, permit: Option<Permit>) {
+        let mut was_unreachable = false;
         loop {
+            producer.depart();
             let requested = self.state.clock.now();
             let obtained = tokio::select! {
                 biased;
@@ -71,6 +76,16 @@ impl Fetch {
             };
             let response = match obtained {
                 Ok(response) => response,
+                // Once for those who have joined, and have time left as long as they are there.
+                Err(refusal)
+                    if refusal.is_connect_failure()
+                        && !was_unreachable
+                        && !self.has_substitute()
+                        && producer.has_followers() =>
+                {
+                    was_unreachable = true;
+                    continue;
+                }
                 Err(refusal) => return self.fall_back(producer, refusal),
             };
             let asked = Arc::clone(&self.asked);
@@ -111,6 +126,11 @@ impl Fetch {
             return Err(Refusal::UnaskedUpgrade);
         }
         Ok(response)
+    }
+
+    /// Whether a stale response may serve where the upstream cannot be reached.
+    fn has_substitute(&self) -> bool {
+        self.missed.stale.as_ref().is_some_and(|(_, usable)| usable.when_disconnected)
     }
 
     /// No response: a stale one may serve instead.
@@ -156,7 +176,7 @@ impl Fetch {
         let is_own_fault = plan.is_none() && blames_the_request(parts.status);
         if is_own_fault || !self.may_be_shared(&judgement.facts, &parts) {
             // The next request may be at no fault: nobody need be kept from waiting behind it.
-            if !is_own_fault {
+            if !is_own_fault && !self.is_background {
                 self.state.flights.remember_unshareable(self.key);
             }
             self.land(&producer);
@@ -166,6 +186,9 @@ impl Fetch {
                 permit,
                 forwarded,
             });
+        }
+        if self.is_solo {
+            self.state.flights.forget_unshareable(self.key);
         }
         let selecting = cache::SelectingFields::of(judgement.facts.vary.names(), &self.asked.parts.headers);
         let head = LiveHead { parts: copy(&parts), selecting, forwarded };
@@ -219,7 +242,7 @@ impl Fetch {
     /// in between.
     async fn stream(
         &self,
-        producer: Producer<Sharing>,
+        mut producer: Producer<Sharing>,
         parts: response::Parts,
         mut body: ResponseBody,
         plan: Option<Plan>,
@@ -227,12 +250,14 @@ impl Fetch {
         let patience = self.asked.route().upstream.patience().body;
         let retain = match &plan {
             Some(plan) => plan.max_object(),
-            None if self.asked.route().collapse == Collapse::Off => 0,
+            None if self.is_solo => 0,
             None => KEPT_FOR_JOINERS,
         };
-        let may_break_off = plan.is_none() && !self.is_background;
+        let (length, mut received) = (body.size_hint().exact(), 0);
         let mut trailers = None;
         loop {
+            let is_worth_finishing = plan.is_some() && is_mostly_there(received, length);
+            let may_break_off = !self.is_background && !is_worth_finishing;
             let frame = tokio::select! {
                 biased;
                 () = self.given_up(&producer), if may_break_off => return,
@@ -242,6 +267,7 @@ impl Fetch {
             let Ok(frame) = frame else { return self.land(&producer) };
             match frame.into_data() {
                 Ok(data) => {
+                    received += data.len() as u64;
                     if producer.push(data, retain, patience).await.is_err() {
                         return self.land(&producer);
                     }
@@ -311,6 +337,11 @@ impl Fetch {
 fn takes_the_place_of_what_is_stored(exchange: &cache::Exchange<'_>, status: StatusCode) -> bool {
     let is_gone = matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE);
     exchange.request.method == Method::GET && (status.is_success() || status.is_redirection() || is_gone)
+}
+
+/// Whether what is missing of a body is worth its while although nobody waits for it.
+fn is_mostly_there(received: u64, length: Option<u64>) -> bool {
+    length.is_some_and(|length| received >= length.div_ceil(2))
 }
 
 /// Whether an answer may be about the request that was sent rather than what it asks for: too much from this client,

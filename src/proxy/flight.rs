@@ -12,8 +12,8 @@ use super::exchange::Exchange;
 use super::fetch::{Fetch, copy};
 use super::{Body, Missed, Proxy, part, tell_cache_status};
 use crate::admission::Permit;
-use crate::cache::{self, Forward, Forwarded, Precondition, Selected, StaleUse};
-use crate::collapse::{Joined, Outcome, Reader, Seat};
+use crate::cache::{self, Cache, Forward, Forwarded, Precondition, Selected, StaleUse};
+use crate::collapse::{Flight, Joined, Outcome, Reader, Seat};
 use crate::metrics::CacheResult;
 use crate::policy::{Collapse, LiveHead, Private, SharedHead, Sharing};
 use crate::refusal::Refusal;
@@ -30,11 +30,7 @@ impl Proxy {
     ) -> Result<Response<Body>, Refusal> {
         let reason = missed.reason;
         let asked: Arc<Asked> = Arc::from(asked);
-        let (seat, has_joined) = match self.board(&asked, missed, peer, exchange, false)? {
-            Boarded::Seat { seat, has_joined } => (seat, has_joined),
-            Boarded::Alone => return self.forward_shared(asked, reason, peer, exchange).await,
-            Boarded::Full => return Err(Refusal::TooManyFollowers),
-        };
+        let Boarded { seat, has_joined } = self.board(&asked, missed, peer, exchange, false)?;
         let began = self.state.clock.now();
         let outcome = seat.outcome().await;
         let waited = self.state.clock.now().saturating_duration_since(began);
@@ -100,16 +96,24 @@ impl Proxy {
             let tags = route.cache.tags(|name| asked.capture(name));
             state.cache.begin(&route.cache, asked.storage_key(), &route.url(&asked.parts), &tags)
         };
-        let (producer, seat) = if route.collapse == Collapse::Off && !is_background {
-            state.flights.solo(begin())
+        // A write may have changed what an older fetch is about to bring; a client may insist on an answer to a question
+        // that is asked after its own.
+        let insists = Cache::is_insisted_on(&route.cache, &asked.parts.headers);
+        let is_too_old =
+            |flight: &Flight<Sharing>| flight.mark().is_overtaken() || insists && flight.has_departed();
+        let is_solo = route.collapse == Collapse::Off && !is_background;
+        let joined = if is_solo {
+            Joined::Alone
         } else {
-            // A write may have changed what an older fetch is about to bring; a client may insist on news.
-            let insists = missed.reason == Forward::Request;
-            match state.flights.join(key, |begun| !begun.is_overtaken() && !insists, begin) {
-                Joined::Leader(producer, seat) => (producer, seat),
-                Joined::Follower(seat) => return Ok(Boarded::Seat { seat, has_joined: true }),
-                Joined::Alone => return Ok(Boarded::Alone),
-                Joined::Full => return Ok(Boarded::Full),
+            state.flights.join(key, |flight| !is_too_old(flight), begin)
+        };
+        let (producer, seat, is_solo) = match joined {
+            Joined::Leader(producer, seat) => (producer, seat, false),
+            Joined::Follower(seat) => return Ok(Boarded { seat, has_joined: true }),
+            Joined::Full => return Err(Refusal::TooManyFollowers),
+            Joined::Alone => {
+                let (producer, seat) = state.flights.solo(begin());
+                (producer, seat, true)
             }
         };
         // Here and not in the fetch: the limits of the one who begins are no reason to turn anybody else away.
@@ -124,18 +128,18 @@ impl Proxy {
             key,
             missed,
             is_background,
+            is_solo,
             queued: None,
         };
         tokio::spawn(fetch.run(producer, outgoing));
-        Ok(Boarded::Seat { seat, has_joined: false })
+        Ok(Boarded { seat, has_joined: false })
     }
 }
 
-/// Where a request got in.
-enum Boarded {
-    Seat { seat: Seat<Sharing>, has_joined: bool },
-    Alone,
-    Full,
+/// A request in a flight, and whether another one began it.
+struct Boarded {
+    seat: Seat<Sharing>,
+    has_joined: bool,
 }
 
 /// How long the one who began the flight waited for the permit of its fetch.

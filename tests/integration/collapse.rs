@@ -1,5 +1,9 @@
 //! Many requests, one fetch: followers get the leader's bytes, and never anybody else's.
 
+mod boarding;
+mod failing;
+mod leaving;
+
 use crate::harness::client::Request;
 use crate::harness::{
     Connection, Gate, H2, Origin, Proxy, Script, concurrently, request, seconds, wait_until,

@@ -8,23 +8,31 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderMap;
 
-use super::{Chunk, Flight, Phase, WINDOW};
-use crate::collapse::Cargo;
-use crate::collapse::reader::Broken;
+use super::super::Cargo;
+use super::super::reader::Broken;
+use super::super::sync::timeout;
+use super::{Flight, Phase, State, WINDOW};
+use crate::clock::Clock;
 
-/// A chunk shorter than this is copied out of the read buffer that it would otherwise pin.
-const COPY_BELOW: usize = 4096;
+/// For how long slow readers may hold up those who wait for more, in each half of a window. One that takes less than this
+/// in half a window's time is cut, so that the others never get less than 64 KiB a second because of it.
+const GRACE: Duration = Duration::from_secs(2);
+const HALF: u64 = WINDOW / 2;
 
 /// The fetch's end of a flight. Dropped before it is done, it breaks the flight off for everybody.
 #[derive(Debug)]
 pub struct Producer<C: Cargo> {
     flight: Arc<Flight<C>>,
+    clock: Clock,
     is_done: bool,
+    /// For how long the others were held up since this half of a window began, and how long it is by now.
+    held_up: Duration,
+    half: u64,
 }
 
 impl<C: Cargo> Producer<C> {
-    pub(super) fn new(flight: Arc<Flight<C>>) -> Self {
-        Self { flight, is_done: false }
+    pub(super) fn new(flight: Arc<Flight<C>>, clock: Clock) -> Self {
+        Self { flight, clock, is_done: false, held_up: Duration::ZERO, half: 0 }
     }
 
     pub(in crate::collapse) fn flight(&self) -> &Arc<Flight<C>> {
@@ -34,6 +42,16 @@ impl<C: Cargo> Producer<C> {
     /// What was known of the fetch when it began.
     pub fn mark(&self) -> &C::Mark {
         self.flight.mark()
+    }
+
+    /// The upstream is asked now: who insists on an answer to a later question than this must not join any more.
+    pub fn depart(&self) {
+        self.flight.state.lock().has_departed = true;
+    }
+
+    /// Whether somebody takes part besides the one who began.
+    pub fn has_followers(&self) -> bool {
+        self.flight.state.lock().active().any(|place| place.has_joined)
     }
 
     /// The head may be shared: everybody gets it now, the body as it comes.
@@ -68,65 +86,82 @@ impl<C: Cargo> Producer<C> {
         state.wake_all();
     }
 
-    /// Adds a chunk; waits while the slowest reader is too far behind, but for `patience` only: then it is cut.
+    /// Adds a chunk. Once the body is not kept whole any more it waits while the window is full, but not for ever: who
+    /// holds others up for longer than a moment is cut, and so is who reads nothing at all for `patience`.
     ///
     /// # Errors
     /// [`Abandoned`] when nobody reads and the body is not kept whole either.
-    pub async fn push(&self, chunk: Bytes, retain: u64, patience: Duration) -> Result<(), Abandoned> {
-        self.append(chunk, retain);
-        let room = std::future::poll_fn(|cx| self.poll_room(cx));
-        match tokio::time::timeout(patience, room).await {
-            Ok(outcome) => outcome,
-            Err(_) => {
-                self.cut_the_slowest();
-                Ok(())
-            }
+    pub async fn push(&mut self, chunk: Bytes, retain: u64, patience: Duration) -> Result<(), Abandoned> {
+        self.half += chunk.len() as u64;
+        if self.half >= HALF {
+            (self.half, self.held_up) = (0, Duration::ZERO);
+        }
+        match self.append(chunk, retain) {
+            Poll::Ready(outcome) => outcome,
+            Poll::Pending => self.wait_for_room(patience).await,
         }
     }
 
-    fn append(&self, chunk: Bytes, retain: u64) {
-        let chunk = if chunk.len() < COPY_BELOW { Bytes::copy_from_slice(&chunk) } else { chunk };
+    fn append(&self, chunk: Bytes, retain: u64) -> Poll<Result<(), Abandoned>> {
         let length = chunk.len() as u64;
         let flight = &*self.flight;
         let all = flight.retained.fetch_add(length, Ordering::Relaxed) + length;
         let mut state = flight.state.lock();
-        state.kept += length;
-        let unread = state.seats.iter().filter(|(_, place)| !place.is_cut).count();
-        state.chunks.push_back(Chunk { bytes: chunk, unread });
-        if state.is_whole && (state.kept > retain || all > flight.budget.load(Ordering::Relaxed)) {
-            state.open_window();
+        state.blocks.append(chunk);
+        if state.is_whole && (state.blocks.length() > retain || all > flight.budget.load(Ordering::Relaxed)) {
+            // From here on only what somebody has yet to read is kept, and nobody may join any more.
+            state.is_whole = false;
+            flight.slide(&mut state);
         }
         state.wake_all();
-        flight.reclaim(&mut state);
+        state.room()
+    }
+
+    async fn wait_for_room(&mut self, patience: Duration) -> Result<(), Abandoned> {
+        let mut untouched = Duration::ZERO;
+        loop {
+            let (began, most) = (self.clock.now(), (GRACE - self.held_up).min(patience - untouched));
+            let room = timeout(most, std::future::poll_fn(|cx| self.poll_room(cx))).await;
+            let waited =
+                if room.is_ok() { self.clock.now().saturating_duration_since(began).min(most) } else { most };
+            // Where nobody waits for more, all are equally slow, and nobody is held up.
+            let is_waited_for = self.flight.state.lock().is_waited_for();
+            self.held_up = if is_waited_for { self.held_up + waited } else { Duration::ZERO };
+            untouched += waited;
+            if let Ok(outcome) = room {
+                return outcome;
+            }
+            if self.held_up >= GRACE || untouched >= patience {
+                self.cut_the_slow();
+                (self.held_up, untouched) = (Duration::ZERO, Duration::ZERO);
+            }
+        }
     }
 
     fn poll_room(&self, cx: &mut Context<'_>) -> Poll<Result<(), Abandoned>> {
         let mut state = self.flight.state.lock();
-        if state.is_whole || state.kept < WINDOW {
-            return Poll::Ready(if !state.is_whole && state.is_deserted() { Err(Abandoned) } else { Ok(()) });
+        let room = state.room();
+        if room.is_pending() {
+            state.wants_room = Some(cx.waker().clone());
         }
-        if state.is_deserted() {
-            return Poll::Ready(Err(Abandoned));
-        }
-        state.producer = Some(cx.waker().clone());
-        Poll::Pending
+        room
     }
 
-    fn cut_the_slowest(&self) {
+    /// Cuts everybody who is in the older half of the window.
+    fn cut_the_slow(&self) {
         let mut state = self.flight.state.lock();
-        let first = state.first;
-        let mut cut = 0;
-        for (_, place) in &mut state.seats {
-            if place.next <= first && !place.is_cut {
+        let middle = state.blocks.last_behind(HALF);
+        let State { seats, active, .. } = &mut *state;
+        for (_, place) in seats {
+            if place.position.block <= middle && !place.is_cut {
                 place.is_cut = true;
-                cut += 1;
+                *active -= 1;
                 if let Some(waker) = place.waker.take() {
                     waker.wake();
                 }
             }
         }
-        (0..cut).for_each(|_| state.unwant_from(first));
-        self.flight.reclaim(&mut state);
+        self.flight.slide(&mut state);
     }
 
     /// Whether nobody takes part any more; until the flight has landed, somebody may yet join.
@@ -141,16 +176,16 @@ impl<C: Cargo> Producer<C> {
             if state.is_deserted() {
                 return Poll::Ready(());
             }
-            state.producer = Some(cx.waker().clone());
+            state.awaits_desertion = Some(cx.waker().clone());
             Poll::Pending
         })
         .await;
     }
 
-    /// Every chunk so far, where all of them are still kept.
+    /// The body so far, where all of it is still kept.
     pub fn whole(&self) -> Option<Vec<Bytes>> {
         let state = self.flight.state.lock();
-        state.is_whole.then(|| state.chunks.iter().map(|chunk| chunk.bytes.clone()).collect())
+        state.is_whole.then(|| state.blocks.all())
     }
 
     /// The body is complete.

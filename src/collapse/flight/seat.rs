@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use super::super::Cargo;
+use super::super::reader::Reader;
 use super::{Flight, Phase};
-use crate::collapse::Cargo;
-use crate::collapse::reader::Reader;
 
 /// What a participant gets.
 #[derive(Debug)]
