@@ -2,10 +2,11 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use divan::Bencher;
+use divan::{Bencher, counter::ItemsCount};
 use forebay::admission::{Asking, Pool, QueueSpec, Spec};
 use forebay::client::{KeySpec, PartitionKey};
 use forebay::clock::Clock;
@@ -50,22 +51,45 @@ fn a_refusal(bencher: Bencher<'_, '_>) {
     });
 }
 
-/// Each permit goes through the queue: one comes back, one of `waiters` gets it and lines up again.
-#[divan::bench(args = [1, 20, 1000], sample_size = 1000)]
-fn a_permit_by_way_of_the_queue(bencher: Bencher<'_, '_>, waiters: usize) {
+/// So many permits make one measured sample.
+const GRANTS: u64 = 1_000;
+
+/// Each permit goes through the queue: one comes back, one of `waiters` gets it and lines up again. Ten requests of each
+/// client wait, with all priorities.
+#[divan::bench(args = [1, 20, 1_000, 10_000], sample_count = 200, sample_size = 1)]
+fn a_thousand_permits_by_way_of_the_queue(bencher: Bencher<'_, '_>, waiters: usize) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
     let Ok(runtime) = runtime else { return };
     let pool = pool(1, waiters);
-    for client in 0..waiters as u128 {
-        let pool = Arc::clone(&pool);
+    let granted = Arc::new(AtomicU64::new(0));
+    for number in 0..=waiters as u128 {
+        let (pool, granted) = (Arc::clone(&pool), Arc::clone(&granted));
+        let priority = u8::try_from(number % 10).unwrap_or(0);
         runtime.spawn(async move {
+            let asking = Asking { priority, ..asking(client(number / 10)) };
             loop {
-                let permit = pool.admit(asking(client)).await;
-                tokio::task::yield_now().await;
+                let permit = pool.admit(asking).await;
+                granted.fetch_add(1, Relaxed);
+                // The one who has it lets the others line up first.
+                if granted.load(Relaxed) <= 1 {
+                    tokio::task::yield_now().await;
+                }
                 drop(permit);
             }
         });
     }
-    runtime.block_on(tokio::task::yield_now());
-    bencher.bench_local(|| runtime.block_on(tokio::task::yield_now()));
+    let mut goal = 0;
+    bencher.counter(ItemsCount::new(GRANTS)).bench_local(|| {
+        goal += GRANTS;
+        runtime.block_on(async {
+            while granted.load(Relaxed) < goal {
+                tokio::task::yield_now().await;
+            }
+        });
+    });
+}
+
+/// Digests are random.
+fn client(number: u128) -> u128 {
+    (number + 1).wrapping_mul(0xd6e8_feb8_6659_fd93_9e37_79b9_7f4a_7c15)
 }

@@ -5,13 +5,14 @@
 //! next; who waits is served by priority, within a priority by turns among the clients, and nobody waits for ever
 //! behind the more important; a waiter that its own key's cap holds back holds back nobody else.
 
+mod pace;
 mod permit;
 mod pool;
 mod queue;
 mod state;
 
 pub use permit::Permit;
-pub use pool::{Pool, PoolStats};
+pub use pool::{Pool, PoolStats, Waiting};
 
 use std::fmt;
 use std::sync::Arc;
@@ -53,7 +54,13 @@ pub struct QueueSpec {
 impl QueueSpec {
     /// How long one waits for a priority more: even the last is among the first before its time is up.
     fn ageing_step(self) -> Duration {
-        self.timeout / 10
+        self.longest_wait() / 10
+    }
+
+    /// The timeout, within what the clock can express.
+    fn longest_wait(self) -> Duration {
+        const LONGEST: Duration = Duration::from_hours(24 * 366);
+        self.timeout.min(LONGEST)
     }
 }
 
@@ -91,15 +98,27 @@ pub enum ShedReason {
     PerKey,
     /// The queue is full, or a full queue made room for somebody more important.
     QueueFull,
+    /// Before its turn came, more time would pass than the queue allows.
+    TooLong,
     /// It waited as long as the queue allows.
     Timeout,
+    /// Nothing happened: the pool only observes, and would have let it wait.
+    WouldQueue,
     /// Nothing happened: the pool only observes, and would have refused.
     WouldRefuse,
 }
 
 impl ShedReason {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Full, Self::PerKey, Self::QueueFull, Self::Timeout, Self::WouldRefuse];
+    pub const ALL: [Self; 7] = [
+        Self::Full,
+        Self::PerKey,
+        Self::QueueFull,
+        Self::TooLong,
+        Self::Timeout,
+        Self::WouldQueue,
+        Self::WouldRefuse,
+    ];
 
     /// The name in metrics.
     pub fn as_str(self) -> &'static str {
@@ -107,7 +126,9 @@ impl ShedReason {
             Self::Full => "full",
             Self::PerKey => "per_key",
             Self::QueueFull => "queue_full",
+            Self::TooLong => "too_long",
             Self::Timeout => "timeout",
+            Self::WouldQueue => "would_queue",
             Self::WouldRefuse => "would_refuse",
         }
     }
@@ -117,9 +138,10 @@ impl ShedReason {
 impl fmt::Display for ShedReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Full | Self::WouldRefuse => "no permit is free",
+            Self::Full | Self::WouldQueue | Self::WouldRefuse => "no permit is free",
             Self::PerKey => "no more permits for one key",
             Self::QueueFull => "its queue is full",
+            Self::TooLong => "no permit will be free in time",
             Self::Timeout => "no permit was free in time",
         })
     }

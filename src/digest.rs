@@ -61,6 +61,11 @@ impl Digest {
     }
 }
 
+/// The first digits of a digest: enough to tell two apart by eye.
+pub fn short(digest: u128) -> String {
+    format!("#{:08x}", digest >> 96)
+}
+
 /// For tables by digest: what is a keyed digest already would gain nothing by being hashed again.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct DigestHasher(u64);

@@ -7,7 +7,9 @@ use serde_json::{Map, Value};
 
 use super::reply::{Reply, json, seconds};
 use super::{LimitFigures, PoolFigures, Snapshot};
+use crate::admission;
 use crate::client::KeySource;
+use crate::digest::short;
 
 #[derive(Serialize)]
 struct Limits<'a> {
@@ -53,6 +55,22 @@ struct Queue {
     oldest_wait_seconds: Option<f64>,
     /// Null before the first.
     mean_wait_seconds: Option<f64>,
+    /// How many wait for a permit of their own key.
+    held_back: u64,
+    /// The next in line, in their order.
+    next: Vec<Waiting>,
+}
+
+#[derive(Serialize)]
+struct Waiting {
+    /// From 1.
+    position: usize,
+    /// Stands for its address.
+    client: String,
+    priority: u8,
+    waited_seconds: f64,
+    /// At the measured pace; null before anything was measured.
+    expected_wait_seconds: Option<f64>,
 }
 
 /// By limit and by pool.
@@ -90,11 +108,13 @@ fn pool(figures: &PoolFigures) -> Pool<'_> {
             size: figures.queue.size,
             oldest_wait_seconds: figures.queue.oldest_wait.map(seconds),
             mean_wait_seconds: figures.queue.wait.mean().map(seconds),
+            held_back: figures.queue.held_back,
+            next: figures.queue.next.iter().enumerate().map(waiting).collect(),
         },
         refused: figures
             .shed
             .iter()
-            .filter(|(reason, _)| *reason != "would_refuse")
+            .filter(|(reason, _)| !reason.starts_with("would_"))
             .map(|(_, count)| count)
             .sum(),
         refused_by_reason: figures
@@ -102,6 +122,16 @@ fn pool(figures: &PoolFigures) -> Pool<'_> {
             .iter()
             .map(|(reason, count)| ((*reason).into(), (*count).into()))
             .collect(),
+    }
+}
+
+fn waiting((before, waiting): (usize, &admission::Waiting)) -> Waiting {
+    Waiting {
+        position: before + 1,
+        client: short(waiting.client.0),
+        priority: waiting.priority,
+        waited_seconds: seconds(waiting.waited),
+        expected_wait_seconds: waiting.expected.map(seconds),
     }
 }
 

@@ -10,6 +10,7 @@ mod take;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use crate::admission::Waiting;
 use crate::metrics::{CacheResult, HistogramSnapshot, RequestCount, UnreadBody};
 
 /// All figures.
@@ -145,6 +146,10 @@ pub struct QueueFigures {
     pub oldest_wait: Option<Duration>,
     /// How long those that got through had waited.
     pub wait: HistogramSnapshot,
+    /// Requests in it that wait for a permit of their own key.
+    pub held_back: u64,
+    /// The next in line.
+    pub next: Vec<Waiting>,
 }
 
 /// One upstream.

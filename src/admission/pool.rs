@@ -8,21 +8,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use super::permit::Permit;
+use super::queue::Ticket;
 use super::state::State;
 use super::{Asking, Shed, ShedReason, Spec};
+use crate::client::PartitionKey;
 use crate::clock::Clock;
 use crate::metrics::{Counter, Histogram};
-
-/// The least that a client is told to wait.
-const SHORTEST_RETRY: Duration = Duration::from_secs(1);
-
-/// No queue makes anybody wait longer; keeps a deadline within what the clock can express.
-const LONGEST_WAIT: Duration = Duration::from_hours(24 * 366);
 
 /// A pool of permits.
 #[derive(Debug)]
@@ -43,12 +39,27 @@ pub struct PoolStats {
     pub max: usize,
     /// Requests that wait.
     pub queued: usize,
+    /// Those of them that only the cap of their key holds back.
+    pub held_back: usize,
     /// How many may wait.
     pub queue_size: usize,
     /// How long the longest has been waiting.
     pub oldest_wait: Option<Duration>,
     /// For how long a permit is held, on average; the last few count most.
     pub mean_hold: Option<Duration>,
+}
+
+/// One that waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// Whose request it is.
+    pub client: PartitionKey,
+    /// 0 (last) to 9 (first), as the route has it.
+    pub priority: u8,
+    /// For how long already.
+    pub waited: Duration,
+    /// For how much longer, at the measured pace; none before anything was measured.
+    pub expected: Option<Duration>,
 }
 
 impl Pool {
@@ -73,15 +84,15 @@ impl Pool {
             Entry::Waiting { place, granted, deadline } => (place, granted, deadline),
         };
         let answer = timeout_at(deadline, granted).await;
-        self.wait.observe(place.waited());
         match answer {
-            Ok(Ok(permit)) => Ok(permit),
-            // Evicted: its end of the channel was dropped.
-            Ok(Err(_)) => Err(self.shed(&self.state.lock(), ShedReason::QueueFull)),
-            Err(_) => {
-                drop(place);
-                Err(self.shed(&self.state.lock(), ShedReason::Timeout))
+            Ok(Ok(permit)) => {
+                self.wait.observe(permit.waited());
+                place.served();
+                Ok(permit)
             }
+            // Evicted: its end of the channel was dropped.
+            Ok(Err(_)) => Err(self.given_up(place, ShedReason::QueueFull)),
+            Err(_) => Err(self.given_up(place, ShedReason::Timeout)),
         }
     }
 
@@ -96,14 +107,12 @@ impl Pool {
     /// Takes on other numbers; permits and waiters stay. With more permits the next waiters go at once, with fewer
     /// nobody does until enough came back.
     pub fn reconfigure(self: &Arc<Self>, spec: Spec) {
-        self.state.lock().spec = spec;
-        self.serve(None);
-    }
-
-    /// Changes the number of permits alone.
-    pub fn resize(self: &Arc<Self>, max: usize) {
-        self.state.lock().spec.max = max;
-        self.serve(None);
+        let now = self.clock.now();
+        let mut state = self.state.lock();
+        state.spec = spec;
+        let ageing = state.ageing(now);
+        state.queue.readmit_all(ageing);
+        self.serve(state, now);
     }
 
     /// What it is made of now.
@@ -119,20 +128,39 @@ impl Pool {
     /// The figures of this moment.
     pub fn stats(&self) -> PoolStats {
         let now = self.clock.now();
-        let state = self.state.lock();
+        let mut state = self.state.lock();
         PoolStats {
             in_flight: state.in_flight,
-            max: state.spec.max,
+            max: state.cap(),
             queued: state.queue.len(),
+            held_back: state.queue.held_back(),
             queue_size: state.spec.queue.map_or(0, |queue| queue.size),
             oldest_wait: state.queue.oldest().map(|since| now.saturating_duration_since(since)),
-            mean_hold: state.mean_hold,
+            mean_hold: state.pace.mean_hold,
         }
+    }
+
+    /// The first `most` that wait for nothing but a permit, in the order in which they would go if nobody came or left.
+    pub fn line(&self, most: usize) -> Vec<Waiting> {
+        let now = self.clock.now();
+        let state = self.state.lock();
+        let line = state.queue.outlook(most, state.ageing(now)).enumerate();
+        let waiting = line.map(|(before, waiter)| Waiting {
+            client: waiter.asking.client,
+            priority: waiter.asking.priority,
+            waited: now.saturating_duration_since(waiter.since),
+            expected: state.pace.expected_wait(before, state.cap()),
+        });
+        waiting.collect()
     }
 
     /// A dropped permit comes back.
     pub(super) fn take_back(self: &Arc<Self>, permit: &Permit) {
-        self.serve(Some(permit));
+        let now = self.clock.now();
+        let mut state = self.state.lock();
+        state.leave(permit.per_key(), self.clock.since_start(permit.since()), now);
+        state.pace.learn(now.saturating_duration_since(permit.since()));
+        self.serve(state, now);
     }
 
     fn enter_or_line_up(self: &Arc<Self>, asking: Asking) -> Entry {
@@ -140,42 +168,43 @@ impl Pool {
         let mut state = self.state.lock();
         let obstacle = state.obstacle(&asking);
         if obstacle.is_some() && state.spec.observe {
-            self.shed_counter(ShedReason::WouldRefuse).inc();
+            self.shed_counter(would_be(&state)).inc();
         }
         let Some(reason) = obstacle.filter(|_| !state.spec.observe) else {
             return Entry::Admitted(self.grant(&mut state, &asking, now, now));
         };
         let Some(queue) = state.spec.queue.filter(|queue| queue.size > 0) else {
-            return Entry::Refused(self.shed(&state, reason));
+            return Entry::Refused(self.shed(&state, reason, now));
         };
-        let is_full = state.queue.len() >= queue.size;
-        if is_full && !state.queue.evict_for(&asking, now, queue.ageing_step()) {
-            return Entry::Refused(self.shed(&state, ShedReason::QueueFull));
+        // The caps of keys make the line move faster for the others than the pace says.
+        let before = if reason == ShedReason::Full { state.queue.before(&asking) } else { 0 };
+        if state.pace.is_hopeless(before, state.cap(), queue.timeout) {
+            return Entry::Refused(self.shed(&state, ShedReason::TooLong, now));
+        }
+        if state.queue.len() >= queue.size && !state.evict_for(&asking, now) {
+            return Entry::Refused(self.shed(&state, ShedReason::QueueFull, now));
         }
         let (grant, granted) = oneshot::channel();
-        let id = state.queue.push(asking, now, grant);
-        let place = Place { pool: Arc::clone(self), id, since: now };
-        Entry::Waiting { place, granted, deadline: now + queue.timeout.min(LONGEST_WAIT) }
+        let ticket = state.push(asking, now, grant);
+        let place = Place { pool: Arc::clone(self), ticket: Some(ticket), since: now };
+        Entry::Waiting { place, granted, deadline: now + queue.longest_wait() }
     }
 
-    /// Gives what is free to those whose turn it is, after `returned` came back.
-    fn serve(self: &Arc<Self>, returned: Option<&Permit>) {
-        let now = self.clock.now();
-        let mut state = self.state.lock();
-        if let Some(permit) = returned {
-            state.leave(permit.per_key(), self.clock.since_start(permit.since()));
-            state.learn(now.saturating_duration_since(permit.since()));
-        }
-        loop {
-            let Some(waiter) = state.next_waiter(now) else { return };
+    /// Gives what is free to those whose turn it is.
+    fn serve<'s>(self: &'s Arc<Self>, mut state: MutexGuard<'s, State>, now: Instant) {
+        while let Some(waiter) = state.next_waiter(now) {
             let permit = self.grant(&mut state, &waiter.asking, waiter.since, now);
+            let is_more = state.may_serve();
             drop(state);
             let unread = waiter.grant.send(permit).err();
+            if unread.is_none() && !is_more {
+                return;
+            }
             state = self.state.lock();
             // Not by the permit's own drop, which would come back here: a long row of waiters that have all left would
             // go as deep.
             if let Some(permit) = unread {
-                state.leave(permit.per_key(), self.clock.since_start(permit.since()));
+                state.leave(permit.per_key(), self.clock.since_start(permit.since()), now);
                 permit.disarm();
             }
         }
@@ -186,32 +215,53 @@ impl Pool {
         Permit::new(Arc::clone(self), asking.per_key, now, now.saturating_duration_since(since))
     }
 
-    fn shed(&self, state: &State, reason: ShedReason) -> Shed {
+    /// A wait has ended without a permit.
+    fn given_up(&self, place: Place, reason: ShedReason) -> Shed {
+        let now = self.clock.now();
+        self.wait.observe(now.saturating_duration_since(place.since));
+        drop(place);
+        self.shed(&self.state.lock(), reason, now)
+    }
+
+    fn shed(&self, state: &State, reason: ShedReason, now: Instant) -> Shed {
         self.shed_counter(reason).inc();
-        let ahead = match reason {
-            ShedReason::QueueFull | ShedReason::Timeout => state.queue.len(),
-            ShedReason::Full | ShedReason::PerKey | ShedReason::WouldRefuse => 0,
+        let before = match reason {
+            ShedReason::QueueFull | ShedReason::TooLong | ShedReason::Timeout => state.queue.len(),
+            ShedReason::Full | ShedReason::PerKey | ShedReason::WouldQueue | ShedReason::WouldRefuse => 0,
         };
-        let rounds = (ahead + 1).div_ceil(state.spec.max.max(1));
-        let hold = state.expected_hold(self.clock.since_start(self.clock.now()));
-        let retry_after = hold.saturating_mul(u32::try_from(rounds).unwrap_or(u32::MAX)).max(SHORTEST_RETRY);
+        let now = self.clock.since_start(now);
         let status = match reason {
             ShedReason::Timeout => StatusCode::SERVICE_UNAVAILABLE,
             _ => state.spec.status,
         };
-        Shed { pool: Arc::clone(&state.spec.name), reason, retry_after, status }
+        Shed {
+            pool: Arc::clone(&state.spec.name),
+            reason,
+            retry_after: state.pace.retry_after(before, state.cap(), state.in_flight, now),
+            status,
+        }
     }
 
     fn shed_counter(&self, reason: ShedReason) -> &Counter {
-        let [full, per_key, queue_full, timeout, would_refuse] = &self.shed;
+        let [full, per_key, queue_full, too_long, timeout, would_queue, would_refuse] = &self.shed;
         match reason {
             ShedReason::Full => full,
             ShedReason::PerKey => per_key,
             ShedReason::QueueFull => queue_full,
+            ShedReason::TooLong => too_long,
             ShedReason::Timeout => timeout,
+            ShedReason::WouldQueue => would_queue,
             ShedReason::WouldRefuse => would_refuse,
         }
     }
+}
+
+/// What would become of a request beyond the cap, if the pool did not only observe: those beyond it would stand in the
+/// queue.
+fn would_be(state: &State) -> ShedReason {
+    let size = state.spec.queue.map_or(0, |queue| queue.size);
+    let is_room = state.in_flight.saturating_sub(state.cap()) < size;
+    if is_room { ShedReason::WouldQueue } else { ShedReason::WouldRefuse }
 }
 
 /// What became of a request at the door.
@@ -224,18 +274,22 @@ enum Entry {
 /// A place in the queue; dropped, it is given up.
 struct Place {
     pool: Arc<Pool>,
-    id: u64,
+    /// None once its waiter was served.
+    ticket: Option<Ticket>,
     since: Instant,
 }
 
 impl Place {
-    fn waited(&self) -> Duration {
-        self.pool.clock.now().saturating_duration_since(self.since)
+    fn served(mut self) {
+        self.ticket = None;
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.pool.state.lock().queue.remove(self.id);
+        if let Some(ticket) = self.ticket {
+            let now = self.pool.clock.now();
+            self.pool.state.lock().remove(ticket, now);
+        }
     }
 }

@@ -3,11 +3,15 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::queue::{Queue, Waiter};
+use super::pace::Pace;
+use super::permit::Permit;
+use super::queue::{Ageing, Queue, Ticket, Waiter};
 use super::{Asking, QueueSpec, ShedReason, Spec};
 use crate::client::PartitionKey;
+use crate::digest::BuildDigestHasher;
 
 /// What the lock of a pool protects.
 #[derive(Debug)]
@@ -15,11 +19,9 @@ pub(super) struct State {
     pub(super) spec: Spec,
     pub(super) in_flight: usize,
     /// Permits by key, where there are any.
-    per_key: HashMap<PartitionKey, usize>,
+    per_key: HashMap<PartitionKey, usize, BuildDigestHasher>,
     pub(super) queue: Queue,
-    pub(super) mean_hold: Option<Duration>,
-    /// The sum of the times, since the clock's start, at which the held permits were given out.
-    starts: Duration,
+    pub(super) pace: Pace,
 }
 
 impl State {
@@ -27,45 +29,55 @@ impl State {
         Self {
             spec,
             in_flight: 0,
-            per_key: HashMap::new(),
+            per_key: HashMap::default(),
             queue: Queue::default(),
-            mean_hold: None,
-            starts: Duration::ZERO,
+            pace: Pace::default(),
         }
+    }
+
+    /// How many permits there are.
+    pub(super) fn cap(&self) -> usize {
+        self.spec.max
     }
 
     /// What stands between a request and a permit.
     pub(super) fn obstacle(&self, asking: &Asking) -> Option<ShedReason> {
-        if self.in_flight >= self.spec.max {
+        if self.in_flight >= self.cap() {
             Some(ShedReason::Full)
-        } else if !key_has_room(&self.spec, &self.per_key, asking) {
+        } else if asking.per_key.is_some_and(|key| room(&self.spec, &self.per_key, &key) == 0) {
             Some(ShedReason::PerKey)
         } else {
             None
         }
     }
 
+    /// Whether somebody waits and there is a permit.
+    pub(super) fn may_serve(&self) -> bool {
+        !self.queue.is_empty() && (self.in_flight < self.cap() || self.spec.observe)
+    }
+
     /// Takes the one whose turn it is out of the queue, if there is a permit for it.
     pub(super) fn next_waiter(&mut self, now: Instant) -> Option<Waiter> {
-        if self.queue.len() == 0 || (self.in_flight >= self.spec.max && !self.spec.observe) {
+        if !self.may_serve() {
             return None;
         }
-        let step = self.spec.queue.map_or(Duration::ZERO, QueueSpec::ageing_step);
+        let ageing = self.ageing(now);
         let Self { spec, queue, per_key, .. } = self;
-        queue.next(now, step, |asking| spec.observe || key_has_room(spec, per_key, asking))
+        queue.next(ageing, |key| !spec.observe && room(spec, per_key, key) == 0)
     }
 
     pub(super) fn enter(&mut self, per_key: Option<PartitionKey>, now: Duration) {
         self.in_flight += 1;
-        self.starts += now;
+        self.pace.begin(now);
         if let Some(key) = per_key {
             *self.per_key.entry(key).or_default() += 1;
         }
     }
 
-    pub(super) fn leave(&mut self, per_key: Option<PartitionKey>, since: Duration) {
+    /// A permit comes back at `now`, given out at `since`.
+    pub(super) fn leave(&mut self, per_key: Option<PartitionKey>, since: Duration, now: Instant) {
         self.in_flight -= 1;
-        self.starts = self.starts.saturating_sub(since);
+        self.pace.end(since);
         let Some(key) = per_key else { return };
         if let Some(held) = self.per_key.get_mut(&key) {
             *held -= 1;
@@ -73,23 +85,45 @@ impl State {
                 self.per_key.remove(&key);
             }
         }
+        self.readmit(key, now);
     }
 
-    pub(super) fn learn(&mut self, held: Duration) {
-        let mean = self.mean_hold.map_or(held, |mean| (mean * 7 + held) / 8);
-        self.mean_hold = Some(mean);
+    /// Lines up.
+    pub(super) fn push(&mut self, asking: Asking, now: Instant, grant: oneshot::Sender<Permit>) -> Ticket {
+        let key_is_full = asking.per_key.is_some_and(|key| room(&self.spec, &self.per_key, &key) == 0);
+        self.queue.push(asking, now, grant, key_is_full)
     }
 
-    /// The mean hold; before the first permit came back, the mean age of those that are held.
-    pub(super) fn expected_hold(&self, now: Duration) -> Duration {
-        self.mean_hold.unwrap_or_else(|| {
-            let held = u32::try_from(self.in_flight).unwrap_or(u32::MAX);
-            self.starts.checked_div(held).map_or(Duration::ZERO, |mean_start| now.saturating_sub(mean_start))
-        })
+    /// A waiter has left.
+    pub(super) fn remove(&mut self, ticket: Ticket, now: Instant) {
+        if let Some(Asking { per_key: Some(key), .. }) = self.queue.remove(ticket) {
+            self.readmit(key, now);
+        }
+    }
+
+    /// Makes room in a full queue, if somebody in it gives way.
+    pub(super) fn evict_for(&mut self, newcomer: &Asking, now: Instant) -> bool {
+        let evicted = self.queue.evict_for(newcomer, self.ageing(now));
+        if let Some(Asking { per_key: Some(key), .. }) = evicted {
+            self.readmit(key, now);
+        }
+        evicted.is_some()
+    }
+
+    pub(super) fn ageing(&self, now: Instant) -> Ageing {
+        Ageing { now, step: self.spec.queue.map_or(Duration::ZERO, QueueSpec::ageing_step) }
+    }
+
+    fn readmit(&mut self, key: PartitionKey, now: Instant) {
+        if !self.queue.is_empty() {
+            let room = room(&self.spec, &self.per_key, &key);
+            self.queue.readmit(key, room, self.ageing(now));
+        }
     }
 }
 
-fn key_has_room(spec: &Spec, per_key: &HashMap<PartitionKey, usize>, asking: &Asking) -> bool {
-    let (Some(key), Some((_, max))) = (&asking.per_key, &spec.per) else { return true };
-    per_key.get(key).is_none_or(|held| held < max)
+/// How many more permits the key may have.
+fn room(spec: &Spec, per_key: &HashMap<PartitionKey, usize, BuildDigestHasher>, key: &PartitionKey) -> usize {
+    let held = || per_key.get(key).copied().unwrap_or(0);
+    spec.per.as_ref().map_or(usize::MAX, |(_, max)| max.saturating_sub(held()))
 }

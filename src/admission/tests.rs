@@ -1,7 +1,6 @@
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use proptest::prelude::*;
 use tokio::time::advance;
 
 use super::*;
@@ -145,8 +144,6 @@ async fn the_stated_wait_is_the_mean_hold_times_the_place_in_line() {
     let _waiting = (Request::waiting(&pool, asking(1)), Request::waiting(&pool, asking(2)));
     let shed = pool.admit(asking(3)).await.unwrap_err();
     assert_eq!((shed.reason, shed.retry_after), (ShedReason::QueueFull, seconds(180)));
-    pool.resize(1);
-    assert_eq!(pool.stats().queued, 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -181,6 +178,61 @@ async fn who_leaves_the_queue_is_forgotten_and_an_unread_grant_goes_to_the_next(
     assert_eq!((pool.stats().in_flight, pool.stats().queued), (1, 0));
     drop(permit);
     assert_eq!(pool.stats().in_flight, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_cannot_be_served_in_time_is_told_so_at_once() {
+    let pool = pool(queued(2, 20));
+    for _ in 0..8 {
+        let permit = pool.admit(asking(0)).await.unwrap();
+        advance(seconds(6)).await;
+        drop(permit);
+    }
+    let _holders = [pool.admit(asking(0)).await.unwrap(), pool.admit(asking(0)).await.unwrap()];
+    let _waiting: Vec<_> = (1..=4).map(|client| Request::waiting(&pool, asking(client))).collect();
+    let shed = pool.admit(asking(5)).await.unwrap_err();
+    assert_eq!((shed.reason, shed.status), (ShedReason::TooLong, StatusCode::TOO_MANY_REQUESTS));
+    assert_eq!(shed.retry_after, seconds(18), "three rounds of two");
+    let _urgent = Request::waiting(&pool, urgent(6, 6));
+    let line = pool.line(9);
+    let clients: Vec<_> = line.iter().map(|waiting| waiting.client.0).collect();
+    assert_eq!(clients, [6, 1, 2, 3, 4], "nobody of them waits for two whole rounds");
+    assert_eq!(line[2].expected, Some(seconds(9)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_request_waits_for_one_turn_of_a_hundred() {
+    let pool = pool(queued(1, 200));
+    let holder = pool.admit(asking(0)).await.unwrap();
+    let mut greedy: Vec<_> = (0..100).map(|_| Request::waiting(&pool, asking(1))).collect();
+    advance(seconds(3)).await;
+    let mut modest = Request::waiting(&pool, asking(2));
+    drop(holder);
+    drop(greedy[0].poll().unwrap().unwrap());
+    assert!(modest.poll().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_stood_aside_for_its_key_goes_when_the_key_has_room() {
+    let shared = |client, priority| Asking { per_key: Some(PartitionKey(7)), ..urgent(client, priority) };
+    let pool = pool(Spec { per: Some((KeySpec::client_ip(), 1)), ..queued(4, 20) });
+    let holder = pool.admit(shared(1, 5)).await.unwrap();
+    let mut waiting: Vec<_> = [(1, 5), (1, 5), (2, 5), (3, 9)]
+        .map(|(client, priority)| Request::waiting(&pool, shared(client, priority)))
+        .into();
+    assert_eq!((pool.stats().held_back, pool.line(9).len()), (4, 0));
+    let mut holder = Some(holder);
+    for expected in [3, 0, 1, 0] {
+        drop(holder.take());
+        let at = waiting.iter_mut().position(|request| {
+            holder = request.poll().map(Result::unwrap);
+            holder.is_some()
+        });
+        assert_eq!(at, Some(expected));
+        drop(waiting.remove(expected));
+    }
+    drop(holder);
+    assert_eq!((pool.stats().in_flight, pool.stats().queued, pool.stats().held_back), (0, 0, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -229,8 +281,10 @@ async fn adopted_work_counts_beyond_the_cap_and_the_next_waits_until_enough_came
 async fn an_observed_pool_counts_and_never_refuses() {
     let pool = pool(Spec { observe: true, ..queued(1, 1) });
     let permits = [pool.admit(asking(1)).await.unwrap(), pool.admit(asking(1)).await.unwrap()];
-    assert_eq!((pool.stats().in_flight, pool.shed_by(ShedReason::WouldRefuse)), (2, 1));
-    drop(permits);
+    assert_eq!((pool.stats().in_flight, pool.shed_by(ShedReason::WouldQueue)), (2, 1));
+    let beyond = pool.admit(asking(2)).await.unwrap();
+    assert_eq!(pool.shed_by(ShedReason::WouldRefuse), 1, "one could have waited, not two");
+    drop((permits, beyond));
     assert_eq!(pool.stats().in_flight, 0);
 }
 
@@ -272,116 +326,4 @@ async fn threads_that_come_and_go_leave_nothing_behind() {
     assert_eq!((pool.stats().in_flight, pool.stats().queued), (0, 0));
 }
 
-#[derive(Debug, Clone)]
-enum Step {
-    Ask { client: u128, priority: u8 },
-    Poll(proptest::sample::Index),
-    Leave(proptest::sample::Index),
-    Release(proptest::sample::Index),
-    Resize(usize),
-    Wait(u64),
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    prop_oneof![
-        6 => (0..4_u128, 0..10_u8).prop_map(|(client, priority)| Step::Ask { client, priority }),
-        4 => any::<proptest::sample::Index>().prop_map(Step::Poll),
-        2 => any::<proptest::sample::Index>().prop_map(Step::Leave),
-        4 => any::<proptest::sample::Index>().prop_map(Step::Release),
-        1 => (1..5_usize).prop_map(Step::Resize),
-        1 => (0..6_000_u64).prop_map(Step::Wait),
-    ]
-}
-
-/// Random requests, departures, releases and sizes; in the end nothing may be left.
-async fn run(steps: Vec<Step>) -> Result<(), TestCaseError> {
-    let pool = pool(Spec { per: Some((KeySpec::client_ip(), 2)), ..queued(3, 6) });
-    let mut requests: Vec<(u128, Request<'_>)> = Vec::new();
-    let mut held: Vec<(u128, Permit)> = Vec::new();
-    let mut max = 3;
-    for step in steps {
-        let in_flight_before = pool.stats().in_flight;
-        match step {
-            Step::Ask { client, priority } => {
-                let mut request = Request::new(&pool, urgent(client, priority));
-                match request.poll() {
-                    Some(Ok(permit)) => held.push((client, permit)),
-                    Some(Err(_)) => {}
-                    None => requests.push((client, request)),
-                }
-            }
-            Step::Poll(which) if !requests.is_empty() => {
-                let at = which.index(requests.len());
-                if let Some(answer) = requests[at].1.poll() {
-                    let (client, _) = requests.swap_remove(at);
-                    held.extend(answer.ok().map(|permit| (client, permit)));
-                }
-            }
-            Step::Leave(which) if !requests.is_empty() => {
-                requests.swap_remove(which.index(requests.len()));
-            }
-            Step::Release(which) if !held.is_empty() => {
-                drop(held.swap_remove(which.index(held.len())));
-            }
-            Step::Resize(to) => {
-                max = to;
-                pool.resize(max);
-            }
-            Step::Wait(millis) => advance(Duration::from_millis(millis)).await,
-            Step::Poll(_) | Step::Leave(_) | Step::Release(_) => {}
-        }
-        let stats = pool.stats();
-        prop_assert!(stats.in_flight <= max.max(in_flight_before), "{stats:?}");
-        prop_assert!(stats.in_flight >= held.len() && stats.queued <= 6);
-        for client in 0..4 {
-            prop_assert!(held.iter().filter(|(holder, _)| *holder == client).count() <= 2);
-        }
-        if stats.in_flight < max {
-            // Whoever still waits is held back by its own key.
-            prop_assert!(stats.queued == 0 || stats.in_flight > 0);
-        }
-    }
-    requests.clear();
-    held.clear();
-    prop_assert_eq!((pool.stats().in_flight, pool.stats().queued), (0, 0));
-    prop_assert!(pool.admit(asking(1)).await.is_ok());
-    Ok(())
-}
-
-proptest! {
-    #[test]
-    fn never_over_the_cap_and_nothing_leaks(steps in proptest::collection::vec(step(), 1..120)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-        runtime.block_on(run(steps))?;
-    }
-
-    #[test]
-    fn no_client_is_served_twice_while_another_of_its_priority_waits(counts in proptest::collection::vec(1..6_usize, 2..5)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-        let served = runtime.block_on(async {
-            let pool = pool(queued(1, 30));
-            let mut holder = Some(pool.admit(asking(99)).await.unwrap());
-            let clients = counts.iter().enumerate().flat_map(|(client, count)| std::iter::repeat_n(client as u128, *count));
-            let mut waiting: Vec<_> = clients.map(|client| (client, Request::waiting(&pool, asking(client)))).collect();
-            let mut served = Vec::new();
-            while !waiting.is_empty() {
-                drop(holder.take());
-                let at = waiting.iter_mut().position(|(_, request)| match request.poll() {
-                    Some(permit) => { holder = permit.ok(); true }
-                    None => false,
-                }).unwrap();
-                served.push(usize::try_from(waiting.remove(at).0).unwrap());
-            }
-            served
-        });
-        let mut left = counts.clone();
-        let mut turns = vec![0_usize; left.len()];
-        for client in served {
-            left[client] -= 1;
-            turns[client] += 1;
-            for (other, waiting) in left.iter().enumerate() {
-                prop_assert!(*waiting == 0 || turns[client] <= turns[other] + 1);
-            }
-        }
-    }
-}
+mod schedules;

@@ -6,6 +6,7 @@ use http::{Method, StatusCode};
 
 use super::*;
 use crate::cache::Live;
+use crate::client::PartitionKey;
 use crate::metrics::RouteMetrics;
 
 impl Snapshot {
@@ -67,6 +68,13 @@ impl Snapshot {
                     size: 20,
                     oldest_wait: Some(Duration::from_millis(1500)),
                     wait: HistogramSnapshot::default(),
+                    held_back: 3,
+                    next: vec![Waiting {
+                        client: PartitionKey(0x1a2b_3c4d << 96),
+                        priority: 5,
+                        waited: Duration::from_millis(1500),
+                        expected: Some(Duration::from_secs(10)),
+                    }],
                 },
                 shed: vec![("full", 3), ("timeout", 1), ("would_refuse", 9)],
             }],

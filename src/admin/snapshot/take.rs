@@ -15,6 +15,9 @@ use crate::policy::{Policy, State};
 use crate::rate_limit::RateLimit;
 use crate::upstream::{Cluster, ServerStats};
 
+/// So many of those that wait for a permit are shown.
+const SHOWN_IN_LINE: usize = 20;
+
 impl Snapshot {
     /// Walks the state for what the policy names. `log_lines_dropped` is of the program's log and the access log.
     pub fn take(state: &State, policy: &Policy, log_lines_dropped: u64) -> Self {
@@ -119,6 +122,8 @@ impl PoolFigures {
                 size: stats.queue_size as u64,
                 oldest_wait: stats.oldest_wait,
                 wait: pool.wait.snapshot(),
+                held_back: stats.held_back as u64,
+                next: pool.line(SHOWN_IN_LINE),
             },
             shed: ShedReason::ALL.into_iter().map(|reason| (reason.as_str(), pool.shed_by(reason))).collect(),
         }

@@ -4,7 +4,7 @@ use ipnet::IpNet;
 use serde::Serialize;
 
 use crate::client::{KeySource, KeySpec};
-use crate::digest::Digester;
+use crate::digest::{Digester, short};
 use crate::proxy::asked::Asked;
 
 /// How a limit or a pool counts the request.
@@ -71,9 +71,4 @@ fn network(spec: &KeySpec, asked: &Asked) -> String {
 /// Stands for a value that is not shown.
 pub(super) fn short_of(value: &[u8], digester: &Digester) -> String {
     short(digester.of([b"shown".as_slice(), value]))
-}
-
-/// The first digits of a digest: enough to tell two apart by eye.
-pub(super) fn short(digest: u128) -> String {
-    format!("#{:08x}", digest >> 96)
 }

@@ -5,12 +5,12 @@ use std::net::IpAddr;
 use http::request::Parts;
 use serde::Serialize;
 
-use super::keys::short;
 use super::limits::{InFlightReport, RateLimitReport};
 use super::routing::{Rival, Winner, judge};
 use super::sharing::{CacheReport, CollapseReport};
 use crate::client::{ClientAddress, Identity};
 use crate::config::values::Period;
+use crate::digest::short;
 use crate::http::fields;
 use crate::http::target::host;
 use crate::policy::{Policy, State};

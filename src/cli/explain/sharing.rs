@@ -3,11 +3,11 @@
 use http::Method;
 use serde::Serialize;
 
-use super::keys::short;
 use crate::cache::control::RequestControl;
 use crate::cache::{BodyRule, Forward, Lookup, Mode};
 use crate::client::Identity;
 use crate::config::values::Period;
+use crate::digest::short;
 use crate::http::target::host;
 use crate::policy::{Collapse, State};
 use crate::proxy::asked::{Asked, SCHEME};
