@@ -34,6 +34,7 @@ use crate::upstream::tcp_connector;
 
 /// How often connections, counters and stored responses are looked after.
 const SWEEP: Duration = Duration::from_secs(1);
+const CACHE_SWEEP: Duration = Duration::from_secs(5);
 
 /// A proxy that is bound and ready to serve.
 #[derive(Debug)]
@@ -138,6 +139,7 @@ impl App {
             async move { server.reap().await }
         });
         tasks.spawn(sweep(Arc::clone(&state)));
+        tasks.spawn(sweep_cache(Arc::clone(&state)));
         tasks.spawn(Arc::clone(&reloader).watch());
         let ended = shutdown::serve_until_the_end(&state, &policy, &reloader, accepting, stop).await;
         tasks.shutdown().await;
@@ -152,6 +154,18 @@ async fn sweep(state: Arc<State>) {
     loop {
         tokio::time::sleep(SWEEP).await;
         state.sweep();
+    }
+}
+
+/// Gives back the memory of what writes and purges have dropped. That walks the whole store: with pauses, and where
+/// nobody waits for it.
+async fn sweep_cache(state: Arc<State>) {
+    loop {
+        tokio::time::sleep(CACHE_SWEEP).await;
+        if state.cache.needs_sweep() {
+            let state = Arc::clone(&state);
+            let _ = tokio::task::spawn_blocking(move || state.cache.sweep()).await;
+        }
     }
 }
 

@@ -43,6 +43,7 @@ pub use vary::{SelectingFields, Vary};
 pub use when::{BodyRule, BodyRules};
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HeaderMap};
@@ -67,6 +68,8 @@ pub struct Cache {
     store: Store,
     registry: Arc<Registry>,
     refused: Counter,
+    /// How many responses had been dropped when the last sweep began.
+    swept: AtomicU64,
 }
 
 /// What the whole cache holds.
@@ -85,7 +88,13 @@ pub struct Stats {
 impl Cache {
     /// An empty one.
     pub fn new(clock: Clock, limits: Limits) -> Self {
-        Self { clock, store: Store::new(limits), registry: Arc::default(), refused: Counter::default() }
+        Self {
+            clock,
+            store: Store::new(limits),
+            registry: Arc::default(),
+            refused: Counter::default(),
+            swept: AtomicU64::new(0),
+        }
     }
 
     /// What is stored for a request under `key` (see [`CachePolicy::storage_key`]).
@@ -257,7 +266,13 @@ impl Cache {
     /// Gives the memory of purged responses back; returns their number. Walks the whole store: not for a request's
     /// task.
     pub fn sweep(&self) -> u64 {
+        self.swept.store(self.registry.dropped(), Ordering::Relaxed);
         self.store.sweep(self.registry.sequence())
+    }
+
+    /// Whether anything was dropped since the last sweep began.
+    pub fn needs_sweep(&self) -> bool {
+        self.registry.dropped() != self.swept.load(Ordering::Relaxed)
     }
 
     /// Lets go of what is too old for anything; to be called now and then, so that an idle store shrinks, too.

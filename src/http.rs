@@ -4,5 +4,6 @@ pub mod body;
 pub mod fields;
 pub mod io;
 pub mod json;
+pub mod reference;
 pub mod tap;
 pub mod target;

@@ -10,13 +10,14 @@ mod state;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Method;
 use http::request::Parts;
 
 pub use sharing::{Fetched, LiveHead, Private, SharedHead, Sharing};
 pub use state::{Afterlife, ListenerFigures, Registry, ReloadFigures, State};
 
 use crate::admission::Pool;
-use crate::cache::{CachePolicy, TagTemplate};
+use crate::cache::{CachePolicy, KeyRules, TagTemplate};
 use crate::client::{IdentityFields, KeySpec, TrustedProxies};
 use crate::http::target;
 use crate::metrics::RouteMetrics;
@@ -132,6 +133,17 @@ pub struct Destination {
     pub route: Arc<Route>,
     /// What the pattern's captures are called, in their order.
     pub captures: Arc<[Box<str>]>,
+}
+
+impl Policy {
+    /// The `host/path?query` under which a GET of this URL is stored: by the rules of the route that answers it, whatever
+    /// route names the URL. An empty host is every host.
+    pub fn stored_url(&self, host: &str, path: &str, query: Option<&str>) -> String {
+        match self.router.find(&Method::GET, host, path) {
+            Some(found) => found.route.route.cache.key.url(host, path, query),
+            None => KeyRules::default().url(host, path, query),
+        }
+    }
 }
 
 impl Route {

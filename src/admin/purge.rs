@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 
-use http::Method;
 use serde_json::{Map, Value};
 
 use crate::cache::Cache;
@@ -92,10 +91,7 @@ impl<'a> Address<'a> {
 
     /// By the query rules of the route that answers it.
     fn as_stored(&self, policy: &Policy) -> String {
-        match policy.router.find(&Method::GET, &self.host, &self.path) {
-            Some(found) => found.route.route.cache.key.url(&self.host, &self.path, self.query),
-            None => self.as_written(),
-        }
+        policy.stored_url(&self.host, &self.path, self.query)
     }
 
     fn as_written(&self) -> String {

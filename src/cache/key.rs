@@ -19,6 +19,27 @@ impl CacheKey {
         self.0.to_be_bytes()
     }
 
+    /// The key of what is seen under these claims about the request's target, by whoever is believed; the same key where
+    /// there are none.
+    pub fn under_claims<'c>(
+        self,
+        claims: impl Iterator<Item = (&'c str, &'c [u8])>,
+        digester: &Digester,
+    ) -> Self {
+        let mut claims = claims.peekable();
+        if claims.peek().is_none() {
+            return self;
+        }
+        let mut digest = digester.begin();
+        digest.add(b"claims");
+        digest.add(&self.to_bytes());
+        claims.for_each(|(name, value)| {
+            digest.add(name.as_bytes());
+            digest.add(value);
+        });
+        Self(digest.finish())
+    }
+
     /// The key of what one identity alone may see.
     pub fn for_identity(self, identity: u128, digester: &Digester) -> Self {
         Self(digester.of([b"identity".as_slice(), &self.0.to_be_bytes(), &identity.to_be_bytes()]))
@@ -70,6 +91,14 @@ impl KeyRules {
             url.push_str(parameter);
         }
         url
+    }
+
+    /// The target as it is sent upstream for all who share the key: what the key ignores is not sent, or one client could
+    /// choose with it what the others get. `None` where that is the request's own.
+    pub fn shared_target(&self, path: &str, query: Option<&str>) -> Option<String> {
+        let query = query.filter(|_| !self.takes_query_as_it_is())?;
+        let target = self.url("", path, Some(query));
+        (target.get(path.len() + 1..) != Some(query)).then_some(target)
     }
 
     fn add_query(&self, digest: &mut Digest, query: Option<&str>) {
@@ -180,6 +209,35 @@ mod tests {
         assert_eq!(rules.url("h", "/a", Some("utm_source=z&x=1&y")), "h/a?x=1&y");
         assert_eq!(rules.url("h", "/a", Some("_=1")), "h/a");
         assert_eq!(KeyRules::default().url("h", "/a", Some("_=1")), "h/a?_=1");
+    }
+
+    #[test]
+    fn only_what_the_key_knows_is_sent_for_all() {
+        let rules = KeyRules { query_sort: true, ..ignoring(&["_", "utm_*"]) };
+        for (query, expected) in [
+            (None, None),
+            (Some("a=1&b=2"), None),
+            (Some("b=2&a=1"), Some("/p?a=1&b=2")),
+            (Some("utm_x=evil&a=1&_=3"), Some("/p?a=1")),
+            (Some("_=3"), Some("/p")),
+            (Some(""), Some("/p")),
+        ] {
+            assert_eq!(rules.shared_target("/p", query).as_deref(), expected, "{query:?}");
+        }
+        assert_eq!(KeyRules::default().shared_target("/p", Some("b=2&a=1&_=3")), None);
+    }
+
+    #[test]
+    fn claims_tell_resources_apart() {
+        let digester = Digester::random();
+        let key = KeyRules::default().key(&digester, "http", &parts("/a", &[]));
+        let under = |claims: &[(&'static str, &'static str)]| {
+            key.under_claims(claims.iter().map(|(name, value)| (*name, value.as_bytes())), &digester)
+        };
+        assert_eq!(under(&[]), key);
+        assert_ne!(under(&[("x-forwarded-host", "a")]), key);
+        assert_ne!(under(&[("x-forwarded-host", "a")]), under(&[("x-forwarded-host", "b")]));
+        assert_eq!(under(&[("x-forwarded-host", "a")]), under(&[("x-forwarded-host", "a")]));
     }
 
     #[test]

@@ -201,7 +201,8 @@ impl Drop for Membership {
 /// The write fence around one unsafe request.
 ///
 /// A fetch of the same names that was under way when the write began, or that begins during the write and ends after
-/// it, is neither stored nor joined. Dropping the fence ends the write; only success purges.
+/// it, is neither stored nor joined: it may have seen what was there before. That holds for a write that fails, too, since
+/// nobody knows how far it came. Dropping the fence ends the write; only success purges what is stored already.
 #[derive(Debug)]
 #[must_use = "the write is over when the fence is dropped"]
 pub struct Fence {
@@ -213,12 +214,8 @@ impl Fence {
     /// The write has succeeded (RFC 9111 4.4): purges all its names and those of `also`, URLs that the answer's
     /// `Location` and `Content-Location` name on the same origin. Returns how many stored responses that drops.
     pub fn succeeded(self, also: &[&str]) -> u64 {
-        let purge = |cell: &Arc<TagCell>| cell.purge(&self.registry.sequence);
-        let own: u64 = self.cells.iter().map(purge).sum();
         let others = also.iter().filter_map(|url| self.registry.urls.find(url));
-        let dropped = own + others.map(|cell| purge(&cell)).sum::<u64>();
-        self.registry.sequence.finish_purge();
-        dropped
+        self.registry.purge(self.cells.iter().cloned().chain(others))
     }
 }
 
@@ -227,6 +224,9 @@ impl Drop for Fence {
         self.cells.iter().for_each(|cell| cell.fence(&self.registry.sequence));
     }
 }
+
+#[cfg(test)]
+mod interleavings;
 
 #[cfg(test)]
 mod tests {

@@ -17,6 +17,7 @@ use http::request::Parts;
 
 use super::cookie_values;
 use crate::digest::{Digest, Digester};
+use crate::http::target::loosest_reading;
 
 /// One part of a key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -108,7 +109,12 @@ impl KeySource {
             Self::Cookie(name) => only(cookie_values(headers, name)).map(Cow::Borrowed),
             Self::Query(name) => only(query::values(seen.parts.uri.query().unwrap_or(""), name)),
             Self::Path(name) => {
-                (seen.capture)(name).filter(|value| !value.is_empty()).map(|value| value.as_bytes().into())
+                // However it is spelled: a server may not tell `a;x` from `a`, or `a%2B` from `a+`.
+                let value = (seen.capture)(name).map(loosest_reading).filter(|value| !value.is_empty())?;
+                Some(match value {
+                    Cow::Borrowed(value) => Cow::Borrowed(value.as_bytes()),
+                    Cow::Owned(value) => Cow::Owned(value.into_bytes()),
+                })
             }
         }
     }

@@ -53,17 +53,52 @@ impl Present {
     }
 }
 
-/// Whether a field says where a request comes from: `Forwarded`, `X-Real-IP`, `X-Forwarded-*`, with underscores too.
+/// Whether a field says where a request comes from, or what it was about before a proxy changed it: `Forwarded`,
+/// `X-Real-IP`, `X-Forwarded-*`, `X-Original-*`, `X-Rewrite-URL`, `X-HTTP-Host-Override`, with underscores too. Servers
+/// that believe such a field answer for another host or path than the one that was routed, limited and stored.
 pub fn is_claim(name: &HeaderName) -> bool {
     *name == header::FORWARDED
-        || (name.as_str().len() == "x-real-ip".len() && begins_like(name, "x-real-ip"))
         || begins_like(name, "x-forwarded-")
+        || begins_like(name, "x-original-")
+        || ["x-real-ip", "x-rewrite-url", "x-http-host-override"].iter().any(|claim| is_like(name, claim))
+}
+
+/// Whether a claim is about the client's address alone, which is no part of what a response is stored under.
+fn is_about_the_address(name: &HeaderName) -> bool {
+    ["x-forwarded-for", "x-real-ip", "x-original-for"].iter().any(|address| is_like(name, address))
+}
+
+/// What a trusted proxy says of a request besides the client's address: host, scheme, prefix, the target before it was
+/// rewritten. Servers build answers from it.
+pub fn claims_about_the_target(headers: &HeaderMap) -> impl Iterator<Item = (&str, &[u8])> {
+    let claims = headers.iter().filter(|(name, _)| is_claim(name) && !is_about_the_address(name));
+    claims.flat_map(|(name, value)| {
+        // Of `Forwarded` (RFC 7239 section 5) all but the addresses; split without regard to quotes, since who reads it
+        // may have none either.
+        let is_list = *name == header::FORWARDED;
+        let pairs = value.as_bytes().split(move |byte| is_list && matches!(byte, b',' | b';'));
+        pairs.filter(move |pair| !is_list || !is_address_pair(pair)).map(move |pair| (name.as_str(), pair))
+    })
+}
+
+fn is_address_pair(pair: &[u8]) -> bool {
+    let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii();
+    name.eq_ignore_ascii_case(b"for") || name.eq_ignore_ascii_case(b"by")
+}
+
+/// Whether a field asks for another method than the request's own, which many frameworks obey.
+pub fn overrides_method(name: &HeaderName) -> bool {
+    ["x-http-method-override", "x-http-method", "x-method-override"].iter().any(|field| is_like(name, field))
 }
 
 /// Whether a claim is spelt with an underscore, which CGI and WSGI servers do not tell from a dash (RFC 3875 section
 /// 4.1.18). No proxy that can be trusted writes it so.
 pub fn is_disguised_claim(name: &HeaderName) -> bool {
     name.as_str().contains('_') && is_claim(name)
+}
+
+fn is_like(name: &HeaderName, other: &str) -> bool {
+    name.as_str().len() == other.len() && begins_like(name, other)
 }
 
 /// Whether a name begins with `start`, where an underscore is as good as a dash.
@@ -279,9 +314,30 @@ mod tests {
             assert!(is_claim(name) && Present::of(&headers).has_claim(), "{name}");
             assert_eq!(is_disguised_claim(name), is_disguised, "{name}");
         }
-        for other in ["x-real-ips", "x_real", "x_forwarded", "x-forward-for"] {
+        for other in ["x-real-ips", "x_real", "x_forwarded", "x-forward-for", "x-originally", "x-rewrite"] {
             assert!(!is_claim(&HeaderName::from_static(other)), "{other}");
         }
+    }
+
+    #[test]
+    fn what_a_proxy_says_of_the_target_is_told_apart_from_the_address() {
+        let headers = map(&[
+            ("x-forwarded-for", "1.1.1.1"),
+            ("x-real-ip", "1.1.1.1"),
+            ("x-forwarded-host", "a"),
+            ("x-original-url", "/b"),
+            ("forwarded", "for=1.1.1.1; By=2.2.2.2;host=\"c\", proto=https"),
+            ("host", "d"),
+        ]);
+        let mut claims: Vec<_> = claims_about_the_target(&headers).collect();
+        claims.sort_unstable();
+        let expected: [(&str, &[u8]); 4] = [
+            ("forwarded", b" proto=https"),
+            ("forwarded", b"host=\"c\""),
+            ("x-forwarded-host", b"a"),
+            ("x-original-url", b"/b"),
+        ];
+        assert_eq!(claims, expected);
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub(crate) enum Alone {
     Upgrade,
     /// It has a condition that only the origin can evaluate.
     Condition,
+    /// It asks for another method in a field, and nobody knows whether the upstream obeys.
+    Override,
     /// It wants a stream that does not end.
     EventStream,
 }
@@ -52,7 +54,7 @@ impl Alone {
             header::ACCEPT => {
                 fields::has_token(headers, name, "text/event-stream").then_some(Self::EventStream)
             }
-            _ => None,
+            _ => fields::overrides_method(name).then_some(Self::Override),
         });
         // RFC 9110 14.2: only GET has ranges.
         other.or((has_range && *method == Method::GET).then_some(Self::Range))
@@ -69,6 +71,7 @@ impl fmt::Display for Alone {
             Self::Range => "it asks for a part, which only what is stored already may answer",
             Self::Upgrade => "it asks for another protocol",
             Self::Condition => "only the backend can evaluate its condition",
+            Self::Override => "it has a field that asks for another method",
             Self::EventStream => "it asks for an event stream",
         })
     }

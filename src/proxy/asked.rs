@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use http::Uri;
 use http::header::{self, HeaderValue};
 use http::request::Parts;
 
@@ -11,6 +12,7 @@ use crate::cache::CacheKey;
 use crate::client::{ClientAddress, Identity, KeySpec, PartitionKey, Seen};
 use crate::collapse::FlightKey;
 use crate::digest::Digester;
+use crate::http::fields;
 use crate::policy::{Collapse, Destination, InFlight, Route};
 use crate::router::Captures;
 use crate::server::Peer;
@@ -85,7 +87,12 @@ impl Asked {
 
     /// The name of what it asks for, whoever asks.
     pub(crate) fn resource(&self) -> CacheKey {
-        self.route.cache.key.key(&self.digester, SCHEME, &self.parts)
+        let key = self.route.cache.key.key(&self.digester, SCHEME, &self.parts);
+        if self.client.via_trusted {
+            // What such a proxy says is passed on, whoever told it so: the upstream may build its answer from it.
+            return key.under_claims(fields::claims_about_the_target(&self.parts.headers), &self.digester);
+        }
+        key
     }
 
     /// Where a stored response for it is.
@@ -142,9 +149,14 @@ impl Asked {
         self.captures.value(self.parts.uri.path(), index)
     }
 
-    /// The head as it is sent upstream.
+    /// The head as it is sent upstream for all who share what comes back.
     pub(super) fn outgoing(&self, peer: &Peer, request_id: &HeaderValue) -> Parts {
-        outgoing(self.parts.clone(), self.client, peer, request_id)
+        let mut parts = self.parts.clone();
+        let target = self.route.cache.key.shared_target(parts.uri.path(), parts.uri.query());
+        if let Some(target) = target.and_then(|target| Uri::try_from(target).ok()) {
+            parts.uri = target;
+        }
+        outgoing(parts, self.client, peer, request_id)
     }
 
     /// The same, where the request's own head is not needed any more.

@@ -44,7 +44,7 @@ impl Proxy {
         exchange.queued = permit.as_ref().map(Permit::waited);
         let admitted = self.state.clock.now();
         let route = Arc::clone(asked.route());
-        let writing = Writing::begin(&self.state, &asked);
+        let writing = Writing::begin(&self.state, &self.policy, &asked);
         let (mut request, upload) = self.outgoing(asked, body, peer, exchange);
         let upgrade = upstream::wants_upgrade(request.headers()).then(|| hyper::upgrade::on(&mut request));
         let obtained = if let Some(writing) = writing {

@@ -3,6 +3,7 @@
 //! Promises: what comes out of here has one canonical target and host, framing that nobody can read in two ways, a route
 //! and a client.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::request::Parts;
@@ -15,7 +16,7 @@ use super::asked::Asked;
 use super::exchange::Exchange;
 use crate::http::body::UploadFault;
 use crate::http::fields::{self, TransferCoding};
-use crate::http::target::{self, host};
+use crate::http::target::{self, BadTarget, host};
 use crate::policy::{Destination, Policy, State};
 use crate::refusal::Refusal;
 use crate::router::Captures;
@@ -79,6 +80,14 @@ pub(crate) fn look(
     }
     let found =
         policy.router.find(&parts.method, host(&parts.headers), parts.uri.path()).ok_or(Refusal::NoRoute)?;
+    let is_elsewhere = |reading: String| {
+        let other = policy.router.find(&parts.method, host(&parts.headers), &reading);
+        other.is_none_or(|other| !Arc::ptr_eq(&other.route.route, &found.route.route))
+    };
+    // Where servers read the path in other ways, no reading may lead round the rules of another route.
+    if target::other_readings(parts.uri.path()).any(is_elsewhere) {
+        return Err(BadTarget::AmbiguousPath.into());
+    }
     Ok(Some((found.route.clone(), found.captures)))
 }
 

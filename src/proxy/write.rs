@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use arc_swap::ArcSwap;
 use http::header::{self, HeaderValue};
 use http::{Request, Response, Uri};
 use http_body_util::BodyExt as _;
@@ -16,8 +17,9 @@ use super::direct::Obtained;
 use crate::admission::Permit;
 use crate::cache::Fence;
 use crate::http::body::{RequestBody, UploadOutcome};
+use crate::http::reference::{self, Target};
 use crate::http::target::host;
-use crate::policy::{Route, State};
+use crate::policy::{Policy, Route, State};
 use crate::upstream::{self, Commitment, Patience, ResponseBody};
 
 /// What of an answer that nobody waits for is read, so that the server is not cut off.
@@ -38,9 +40,16 @@ pub(super) async fn write(
     let commitment = Commitment::default();
     let made = commitment.clone();
     let work = async move {
-        let response = route.upstream.send(request, Some(&commitment)).await?;
-        writing.ended(&response);
-        Ok(Obtained { response, permit })
+        match route.upstream.send(request, Some(&commitment)).await {
+            Ok(response) => {
+                writing.ended(&response);
+                Ok(Obtained { response, permit })
+            }
+            Err(error) => {
+                writing.failed(&commitment);
+                Err(error)
+            }
+        }
     };
     let overdue = overdue(upload, made.clone(), patience);
     let sent = Unstoppable { work: Some(Box::pin(work)), commitment: made, tasks };
@@ -111,12 +120,16 @@ async fn overdue(upload: Option<UploadOutcome>, commitment: Commitment, patience
 /// A write under way.
 pub(super) struct Writing {
     fence: Fence,
+    policy: Arc<Policy>,
+    /// What it is sent to; canonical.
     host: String,
+    uri: Uri,
 }
 
 impl Writing {
     /// A request that may change something begins: what is being fetched now is neither stored nor joined any more.
-    pub(super) fn begin(state: &State, asked: &Asked) -> Option<Self> {
+    /// Every method that is not known to be safe may (RFC 9111 section 4.4).
+    pub(super) fn begin(state: &State, policy: &ArcSwap<Policy>, asked: &Asked) -> Option<Self> {
         if asked.parts.method.is_safe() {
             return None;
         }
@@ -126,29 +139,37 @@ impl Writing {
             .iter()
             .filter_map(|tag| tag.render(|name| asked.capture(name)))
             .collect();
-        let fence = state.cache.fence(&asked.route().url(&asked.parts), &tags);
-        Some(Self { fence, host: host(&asked.parts.headers).to_owned() })
+        let (policy, uri) = (policy.load_full(), asked.parts.uri.clone());
+        let host = host(&asked.parts.headers).to_owned();
+        let fence = state.cache.fence(&policy.stored_url(&host, uri.path(), uri.query()), &tags);
+        Some(Self { fence, policy, host, uri })
     }
 
-    /// It was answered: what it has changed is dropped from the store, where it succeeded (RFC 9111 section 4.4).
+    /// It was answered: what it has changed is dropped from the store, unless the answer is an error (RFC 9111 section 4.4).
     fn ended(self, response: &Response<ResponseBody>) {
         if !(response.status().is_success() || response.status().is_redirection()) {
             return;
         }
         let named = [header::LOCATION, header::CONTENT_LOCATION];
         let urls: Vec<String> =
-            named.iter().filter_map(|name| self.same_origin(response.headers().get(name)?)).collect();
+            named.iter().filter_map(|name| self.same_host(response.headers().get(name)?)).collect();
         let urls: Vec<&str> = urls.iter().map(String::as_str).collect();
         self.fence.succeeded(&urls);
     }
 
-    /// A reference as `host/path?query`, where it is to the same host.
-    fn same_origin(&self, reference: &HeaderValue) -> Option<String> {
-        let uri: Uri = reference.to_str().ok()?.parse().ok()?;
-        let is_here =
-            uri.authority().is_none_or(|authority| authority.as_str().eq_ignore_ascii_case(&self.host));
-        let target = uri.path_and_query().filter(|target| is_here && target.as_str().starts_with('/'))?;
-        Some(format!("{}{target}", self.host))
+    /// It was not answered. Once it was sent nobody knows what it has changed: what is stored may be wrong.
+    fn failed(self, commitment: &Commitment) {
+        if commitment.is_made() {
+            self.fence.succeeded(&[]);
+        }
+    }
+
+    /// Under what URL is stored what a field refers to, where that is on the same host.
+    fn same_host(&self, reference: &HeaderValue) -> Option<String> {
+        let reference = std::str::from_utf8(reference.as_bytes()).ok()?;
+        let Target { path, query } =
+            reference::resolve(reference, &self.host, self.uri.path(), self.uri.query())?;
+        Some(self.policy.stored_url(&self.host, &path, query.as_deref()))
     }
 }
 

@@ -20,6 +20,9 @@ async fn paths_that_can_be_read_in_two_ways_are_refused() {
         "/x/..;/api",
         "/x/.;a=b/api",
         "/;/api",
+        "/x/..%3B/api",
+        "/x/..%3b/api",
+        "/%3B/api",
     ] {
         let response = proxy.get(path).await;
         assert_eq!(response.status(), 400, "{path}");
@@ -49,6 +52,41 @@ async fn another_spelling_of_a_path_meets_the_same_limit() {
     let absolute = request("POST http://scan.example/api/%73can");
     assert_eq!(proxy.send(&absolute).await.status(), 429);
     assert_eq!(origin.only("*").target, "/api/scan");
+}
+
+#[tokio::test]
+async fn no_reading_of_a_path_leads_round_the_rules_of_another_route() {
+    let origin = Origin::start();
+    let config = "
+        [rate_limits.room]
+        key = 'path:room'
+        rates = ['1/hour']
+        [[routes]]
+        name = 'start'
+        match = 'POST /api/scan+go'
+        [[routes]]
+        name = 'room'
+        match = '/rooms/{room}'
+        rate_limits = ['room']
+        [[routes]]
+        name = 'rest'
+        match = '/{*rest}'";
+    let proxy = Proxy::start(&origin, config).await;
+    // Who cuts parameters off, or decodes delimiters, reads the path of another route.
+    for path in
+        ["/api/scan+go;x=1", "/api;x/scan+go", "/api/scan%2Bgo", "/api/scan%2bgo;x", "/api/scan+go%3Bx"]
+    {
+        assert_eq!(proxy.send(&request(&format!("POST {path}"))).await.status(), 400, "{path}");
+    }
+    assert_eq!(origin.count("*"), 0);
+    // Within one route they are different resources, and one to a limit.
+    for (path, status) in [("/page;jsessionid=1", 200), ("/page%2B", 200), ("/rooms/a+;v=1", 200)] {
+        assert_eq!(proxy.get(path).await.status(), status, "{path}");
+        assert_eq!(origin.seen("*").pop().unwrap().target, path);
+    }
+    for path in ["/rooms/a+", "/rooms/a%2B", "/rooms/a+;v=2", "/rooms/a%2B%3Bv"] {
+        assert_eq!(proxy.get(path).await.status(), 429, "{path}");
+    }
 }
 
 #[tokio::test]

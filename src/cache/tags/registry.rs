@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
@@ -18,6 +19,8 @@ pub struct Registry {
     tags: Arc<Names>,
     routes: Arc<Names>,
     all: Arc<TagCell>,
+    /// How many stored responses purges and writes have dropped.
+    dropped: AtomicU64,
 }
 
 impl Default for Registry {
@@ -35,6 +38,7 @@ impl Registry {
             tags: Arc::default(),
             routes: Arc::default(),
             all: Arc::new(TagCell::new(Arc::from("all"), Weak::new())),
+            dropped: AtomicU64::new(0),
         }
     }
 
@@ -107,9 +111,16 @@ impl Registry {
         self.urls.len() + self.tags.len() + self.routes.len()
     }
 
-    fn purge(&self, cells: impl IntoIterator<Item = Arc<TagCell>>) -> u64 {
+    /// How many stored responses have been dropped so far; their memory is there until a sweep.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Drops what carries these names: a few numbers change, however much that is.
+    pub(super) fn purge(&self, cells: impl IntoIterator<Item = Arc<TagCell>>) -> u64 {
         let dropped = cells.into_iter().map(|cell| cell.purge(&self.sequence)).sum();
         self.sequence.finish_purge();
+        self.dropped.fetch_add(dropped, Ordering::Relaxed);
         dropped
     }
 }

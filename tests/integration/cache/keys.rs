@@ -103,3 +103,59 @@ async fn named_header_fields_can_be_part_of_the_key() {
     assert_eq!(proxy.send(&ask("two")).await.text(), "answer 1");
     assert_eq!(proxy.send(&ask("one")).await.text(), "answer 0");
 }
+
+#[tokio::test]
+async fn what_the_key_ignores_is_not_sent_for_all() {
+    let origin = Origin::start();
+    origin.on_each("*", |seen| Script::ok(seen.target.clone()).field("Cache-Control", "max-age=60"));
+    let rules = "key = { query_ignore = ['_', 'utm_*'] }";
+    let proxy = Proxy::start(&origin, &cache(rules)).await;
+    let poisoned = proxy.get("/a?utm_source=evil&x=1&_=7").await;
+    assert_eq!(poisoned.text(), "/a?x=1", "nobody else gets what one client has chosen");
+    let hit = proxy.get("/a?x=1").await;
+    assert!(hit.cache_says("hit") && hit.text() == "/a?x=1", "{hit:?}");
+    // What is this request's own is sent as it is.
+    assert_eq!(proxy.send(&request("POST /a?utm_source=mail")).await.text(), "/a?utm_source=mail");
+}
+
+#[tokio::test]
+async fn what_a_trusted_proxy_says_of_the_target_is_part_of_the_key() {
+    let origin = Origin::start();
+    origin.on_each("*", |seen| {
+        let said = |name| seen.field(name).unwrap_or("none").to_owned();
+        let text =
+            format!("{} {} {}", said("x-forwarded-host"), said("x-forwarded-proto"), said("x-original-url"));
+        Script::ok(text).field("Cache-Control", "max-age=60")
+    });
+    let trusting = "listener = { trusted_proxies = ['127.0.0.1'] }\n";
+    let proxy = Proxy::start(&origin, trusting).await;
+    let as_told = |name: &str, value: &str| request("GET /a").field(name, value);
+    assert_eq!(proxy.get("/a").await.text(), "scan.example http none");
+    for (name, value) in
+        [("X-Forwarded-Host", "evil"), ("X-Forwarded-Proto", "https"), ("X-Original-URL", "/admin")]
+    {
+        let told = proxy.send(&as_told(name, value)).await;
+        assert!(told.text().contains(value) && !told.cache_says("hit"), "{name}: {told:?}");
+        assert!(proxy.send(&as_told(name, value)).await.cache_says("hit"), "{name}");
+    }
+    let address = proxy.send(&as_told("X-Forwarded-For", "1.1.1.1")).await;
+    assert!(address.cache_says("hit") && address.text() == "scan.example http none", "{address:?}");
+    // Nobody else is believed, and so nothing of it is sent.
+    let origin_of_others = Origin::start();
+    let proxy = Proxy::start(&origin_of_others, "").await;
+    proxy.send(&as_told("X-Original-URL", "/admin").field("X-Rewrite-URL", "/admin")).await;
+    let seen = origin_of_others.only("/a");
+    assert_eq!((seen.field("x-original-url"), seen.field("x-rewrite-url")), (None, None));
+}
+
+#[tokio::test]
+async fn a_request_for_another_method_in_disguise_is_neither_stored_nor_shared() {
+    let origin = numbered(&[("Cache-Control", "max-age=60")]);
+    let proxy = Proxy::start(&origin, "").await;
+    for name in ["X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"] {
+        let disguised = request("GET /a").field(name, "DELETE");
+        assert!(proxy.send(&disguised).await.cache_says("fwd=bypass"), "{name}");
+    }
+    assert_eq!(proxy.get("/a").await.text(), "answer 3");
+    assert!(!proxy.send(&request("GET /a").field("X-HTTP-Method-Override", "POST")).await.cache_says("hit"));
+}

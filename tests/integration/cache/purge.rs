@@ -142,3 +142,127 @@ async fn a_get_that_began_during_the_write_is_not_stored() {
     assert_eq!(reading.await.unwrap().text(), "answer 0");
     assert_eq!(proxy.get("/a").await.text(), "answer 1");
 }
+
+#[tokio::test]
+async fn a_method_that_nobody_knows_is_a_write() {
+    for method in ["PURGE", "X-FOO", "PROPPATCH"] {
+        let origin = numbered(&[("Cache-Control", "max-age=60")]);
+        let proxy = Proxy::start(&origin, "").await;
+        proxy.get("/a").await;
+        assert_eq!(proxy.send(&request(&format!("{method} /a"))).await.status(), 200);
+        assert!(!proxy.get("/a").await.cache_says("hit"), "{method}");
+    }
+}
+
+#[tokio::test]
+async fn an_error_drops_nothing_and_a_redirect_does() {
+    for (status, is_kept) in [
+        (200, false),
+        (201, false),
+        (204, false),
+        (302, false),
+        (400, true),
+        (404, true),
+        (500, true),
+        (503, true),
+    ] {
+        let origin = numbered(&[("Cache-Control", "max-age=60")]);
+        origin.on("POST /a", Script::status(status));
+        let proxy = Proxy::start(&origin, "").await;
+        proxy.get("/a").await;
+        assert_eq!(proxy.send(&request("POST /a")).await.status(), status);
+        assert_eq!(proxy.get("/a").await.cache_says("hit"), is_kept, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_write_drops_what_its_answer_names_on_the_same_host() {
+    for field in ["Location", "Content-Location"] {
+        for (reference, is_dropped) in [
+            ("/x/new?q=1", true),
+            ("new?q=1", true),
+            ("../x/./new?q=1#part", true),
+            ("/x/%6Eew?q=1", true),
+            ("http://scan.example/x/new?q=1", true),
+            ("https://SCAN.example:443/x/new?q=1", true),
+            ("//scan.example/x/new?q=1", true),
+            ("http://other.example/x/new?q=1", false),
+            ("http://scan.example:81/x/new?q=1", false),
+            ("/x/new", false),
+        ] {
+            let origin = numbered(&[("Cache-Control", "max-age=60")]);
+            origin.on("POST /x/make", Script::status(201).field(field, reference));
+            let proxy = Proxy::start(&origin, "").await;
+            proxy.get("/x/new?q=1").await;
+            proxy.send(&request("POST /x/make")).await;
+            let kept = proxy.get("/x/new?q=1").await;
+            assert_eq!(kept.cache_says("hit"), !is_dropped, "{field}: {reference}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_write_drops_by_the_key_rules_of_the_route_that_reads() {
+    let origin = numbered(&[]);
+    let routes = "
+        [[routes]]
+        name = 'read'
+        match = 'GET /{*rest}'
+        cache = { mode = 'force', ttl = '1h', key = { query_ignore = ['_'], query_sort = true } }
+        [[routes]]
+        name = 'write'
+        match = 'POST /{*rest}'";
+    let proxy = Proxy::start(&origin, routes).await;
+    proxy.get("/a?x=1&y=2&_=7").await;
+    assert!(proxy.get("/a?y=2&x=1").await.cache_says("hit"));
+    proxy.send(&request("POST /a?y=2&_=9&x=1")).await;
+    assert!(!proxy.get("/a?x=1&y=2").await.cache_says("hit"));
+    origin.on("POST /b", Script::status(201).field("Location", "/a?y=2&x=1&_=3"));
+    proxy.send(&request("POST /b")).await;
+    assert!(!proxy.get("/a?x=1&y=2").await.cache_says("hit"));
+}
+
+#[tokio::test]
+async fn a_write_drops_every_variant_and_every_identity() {
+    let origin = Origin::start();
+    origin.on_each("GET /a", |seen| {
+        Script::ok(format!("answer {}", seen.nth)).field("Vary", "Accept-Language")
+    });
+    let proxy = Proxy::start(&origin, &cache("mode = 'force', ttl = '1h'")).await;
+    let asks = [
+        ("Accept-Language", "de"),
+        ("Accept-Language", "fr"),
+        ("Authorization", "Bearer a"),
+        ("Cookie", "b=1"),
+    ];
+    let ask = |(name, value)| request("GET /a").field(name, value);
+    for asked in asks {
+        proxy.send(&ask(asked)).await;
+        assert!(proxy.send(&ask(asked)).await.cache_says("hit"), "{asked:?}");
+    }
+    proxy.send(&request("DELETE /a")).await;
+    for asked in asks {
+        assert!(!proxy.send(&ask(asked)).await.cache_says("hit"), "{asked:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_write_whose_answer_is_lost_may_have_changed_something() {
+    let origin = numbered(&[("Cache-Control", "max-age=60")]);
+    origin.on("POST /a", Script::nothing());
+    let proxy = Proxy::start(&origin, "").await;
+    proxy.get("/a").await;
+    assert_eq!(proxy.send(&request("POST /a")).await.status(), 502);
+    assert!(!proxy.get("/a").await.cache_says("hit"));
+    assert_eq!(origin.count("POST /a"), 1, "and is never sent again");
+}
+
+#[tokio::test]
+async fn what_a_write_has_dropped_gives_its_memory_back() {
+    let origin = Origin::start();
+    let proxy = filled(&origin).await;
+    let bytes = || async { proxy.admin_get("/api/cache/stats").await.json()["bytes"].as_u64().unwrap() };
+    let full = bytes().await;
+    proxy.send(&request("POST /api/scan/execute")).await;
+    wait_until("the lists are swept out", || async { bytes().await < full }).await;
+}
