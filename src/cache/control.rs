@@ -2,15 +2,17 @@
 //!
 //! RFC 9111 5.2: directive names are compared without case, arguments come as token or as quoted string, several field
 //! lines are one list. The reader never fails: what it cannot read it takes in the sense that keeps less and asks more.
+//! Of a response, a field that is meant for caches like us goes before `Cache-Control` (RFC 9213).
 
 mod directives;
+mod targeted;
 
 use std::time::Duration;
 
 use http::header::{CACHE_CONTROL, HeaderMap, HeaderName, PRAGMA};
 
 pub use self::directives::delta_seconds;
-use self::directives::{Argument, Directive, Directives};
+use self::directives::{Directive, Directives};
 
 /// What a number of seconds is capped at (RFC 9111 1.2.2).
 pub const MAX_SECONDS: u64 = 1 << 31;
@@ -33,8 +35,16 @@ impl Scope {
         *self == Self::Whole
     }
 
-    fn widen(&mut self, argument: Option<Argument<'_>>) {
-        let listed = argument.and_then(|argument| field_names(&argument.text()));
+    /// The fields that are meant; none where the whole response is.
+    pub fn fields(&self) -> &[HeaderName] {
+        match self {
+            Self::Fields(names) => names,
+            Self::Absent | Self::Whole => &[],
+        }
+    }
+
+    /// Adds a list of fields; the whole response where there is none.
+    fn widen(&mut self, listed: Option<Vec<HeaderName>>) {
         match (&mut *self, listed) {
             (Self::Whole, _) => {}
             (Self::Fields(names), Some(more)) => names.extend(more),
@@ -73,11 +83,16 @@ pub struct ResponseControl {
     pub must_understand: bool,
     /// `no-transform`.
     pub no_transform: bool,
+    /// Whether all this was said by a targeted field, so that `Expires` says nothing (RFC 9213 2.2).
+    pub is_targeted: bool,
 }
 
 impl ResponseControl {
-    /// Reads all `Cache-Control` lines of a response.
+    /// Reads the directives of a response: those of the first targeted field that has any, else all `Cache-Control` lines.
     pub fn of(headers: &HeaderMap) -> Self {
+        if let Some(control) = targeted::read(headers) {
+            return control;
+        }
         let mut control = Self::default();
         for directive in headers.get_all(CACHE_CONTROL).iter().flat_map(Directives::of) {
             control.take(&directive);
@@ -101,8 +116,8 @@ impl ResponseControl {
             () if directive.is("stale-if-error") => {
                 self.stale_if_error = self.stale_if_error.or(directive.seconds());
             }
-            () if directive.is("no-cache") => self.no_cache.widen(directive.argument),
-            () if directive.is("private") => self.private.widen(directive.argument),
+            () if directive.is("no-cache") => self.no_cache.widen(directive.field_names()),
+            () if directive.is("private") => self.private.widen(directive.field_names()),
             () if directive.is("no-store") => self.no_store = true,
             () if directive.is("public") => self.public = true,
             () if directive.is("must-revalidate") => self.must_revalidate = true,
@@ -214,7 +229,24 @@ mod tests {
             ("Max-Age=\"60\"", seconds(60)),
             ("  max-age=60  ,public", seconds(60)),
             (",,max-age=60,", seconds(60)),
-            ("max-age = 60", seconds(60)),
+            ("max-age\t=60", seconds(0)),
+            ("max-age = 60", seconds(0)),
+            ("max-age= \"60\"", seconds(0)),
+            ("max-age=\" 60\"", seconds(0)),
+            ("max-age=\"60", seconds(0)),
+            ("max-age=60;a=b", seconds(0)),
+            ("max-age=+60", seconds(0)),
+            ("max-age=0x3c", seconds(0)),
+            ("max-age=1e3", seconds(0)),
+            ("max-age=60 5", seconds(0)),
+            ("\tmax-age=60\t", seconds(60)),
+            ("max-age=5, max-age=60", seconds(5)),
+            ("max-age=2147483647", seconds(MAX_SECONDS - 1)),
+            ("max-age=4294967296", seconds(MAX_SECONDS)),
+            ("max-age=18446744073709551616", seconds(MAX_SECONDS)),
+            ("public, extension, other=\"a,b\", max-age=60", seconds(60)),
+            ("max_age=60", None),
+            ("\"max-age=60\"", None),
             ("max-age=007", seconds(7)),
             ("max-age=60, max-age=5", seconds(60)),
             ("max-age=2147483648", seconds(MAX_SECONDS)),

@@ -6,6 +6,7 @@ use http::StatusCode;
 use http::header::{AGE, DATE, EXPIRES, HeaderMap, HeaderName, LAST_MODIFIED};
 
 use super::control::{MAX_SECONDS, ResponseControl, delta_seconds};
+use crate::http::date;
 
 /// Of the time since its last change a response without an explicit lifetime is good for a tenth (RFC 9111 4.2.2) ...
 const HEURISTIC_SHARE: u32 = 10;
@@ -13,7 +14,8 @@ const HEURISTIC_SHARE: u32 = 10;
 /// ... but not for longer than a day.
 const HEURISTIC_LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The lifetime that the origin gives: `s-maxage`, else `max-age`, else `Expires` (RFC 9111 4.2.1).
+/// The lifetime that the origin gives: `s-maxage`, else `max-age`, else `Expires` (RFC 9111 4.2.1), which a targeted field
+/// silences (RFC 9213 2.2).
 pub fn explicit_lifetime(
     control: &ResponseControl,
     headers: &HeaderMap,
@@ -22,9 +24,8 @@ pub fn explicit_lifetime(
     let directive = control.s_maxage.or(control.max_age);
     directive.or_else(|| {
         // Of several lines the first counts; what is no date, "0" above all, is in the past (RFC 9111 5.3).
-        let expires = headers.get(EXPIRES)?;
-        let expires = expires.to_str().ok().and_then(|text| httpdate::parse_http_date(text.trim()).ok());
-        let lifetime = expires.and_then(|at| at.duration_since(date(headers, received)).ok());
+        let expires = headers.get(EXPIRES).filter(|_| !control.is_targeted)?;
+        let lifetime = date::parse(expires).and_then(|at| at.duration_since(made_at(headers, received)).ok());
         Some(lifetime.unwrap_or_default().min(Duration::from_secs(MAX_SECONDS)))
     })
 }
@@ -39,7 +40,7 @@ pub fn heuristic_lifetime(
     if !is_heuristically_cacheable(status) && !control.public {
         return None;
     }
-    let unchanged = date(headers, received).duration_since(http_date(headers, &LAST_MODIFIED)?).ok()?;
+    let unchanged = made_at(headers, received).duration_since(http_date(headers, &LAST_MODIFIED)?).ok()?;
     Some((unchanged / HEURISTIC_SHARE).min(HEURISTIC_LIMIT))
 }
 
@@ -50,20 +51,20 @@ pub fn is_heuristically_cacheable(status: StatusCode) -> bool {
 
 /// How old a response was when it arrived (RFC 9111 4.2.3); `delay` is from the request's start to the response's head.
 pub fn corrected_initial_age(headers: &HeaderMap, received: SystemTime, delay: Duration) -> Duration {
-    let apparent_age = received.duration_since(date(headers, received)).unwrap_or_default();
+    let apparent_age = received.duration_since(made_at(headers, received)).unwrap_or_default();
     let corrected_age_value = age_value(headers).saturating_add(delay);
     // A `Date` knows whole seconds only; what is less than that is no age.
     whole_seconds(apparent_age).max(corrected_age_value).min(Duration::from_secs(MAX_SECONDS))
 }
 
 /// When the response was made; when it was received where it does not say so (RFC 9110 6.6.1).
-pub fn date(headers: &HeaderMap, received: SystemTime) -> SystemTime {
+pub fn made_at(headers: &HeaderMap, received: SystemTime) -> SystemTime {
     http_date(headers, &DATE).unwrap_or(received)
 }
 
-/// The first line of a date field, in any of the three formats (RFC 9110 5.6.7).
+/// The first line of a date field.
 pub fn http_date(headers: &HeaderMap, name: &HeaderName) -> Option<SystemTime> {
-    httpdate::parse_http_date(headers.get(name)?.to_str().ok()?.trim()).ok()
+    date::parse(headers.get(name)?)
 }
 
 /// The first member of the first `Age` line; zero where that is none (RFC 9111 5.1).
@@ -101,6 +102,7 @@ mod tests {
     fn s_maxage_goes_before_max_age_before_expires() {
         const AN_HOUR_AGO: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
         const NOW: &str = "Sun, 06 Nov 1994 09:49:37 GMT";
+        const CDN: HeaderName = HeaderName::from_static("cdn-cache-control");
         for (fields, expected) in [
             (vec![], None),
             (vec![(CACHE_CONTROL, "max-age=5, s-maxage=7")], Some(seconds(7))),
@@ -113,6 +115,10 @@ mod tests {
             (vec![(EXPIRES, "Sun, 06 Nov 1994 09:50:37 GMT")], Some(seconds(60))),
             (vec![(EXPIRES, AN_HOUR_AGO)], Some(seconds(0))),
             (vec![(EXPIRES, "0")], Some(seconds(0))),
+            (vec![(EXPIRES, "SUN, 06 NOV 1994 09:50:37 gmt")], Some(seconds(60))),
+            (vec![(EXPIRES, "Sun, 06 Nov 1994 09:50:37 CET")], Some(seconds(0))),
+            (vec![(EXPIRES, NOW), (CDN, "public"), (DATE, AN_HOUR_AGO)], None),
+            (vec![(EXPIRES, NOW), (CDN, "max-age=5"), (CACHE_CONTROL, "max-age=9")], Some(seconds(5))),
             (vec![(EXPIRES, "-1"), (EXPIRES, NOW), (DATE, AN_HOUR_AGO)], Some(seconds(0))),
             (vec![(EXPIRES, "Fri, 31 Dec 9999 23:59:59 GMT")], Some(seconds(MAX_SECONDS))),
         ] {
@@ -161,6 +167,13 @@ mod tests {
             (vec![(AGE, "-10")], delay),
             (vec![(AGE, "1.5")], delay),
             (vec![(AGE, "abc, 10")], delay),
+            (vec![(AGE, "0, 60")], delay),
+            (vec![(AGE, "60;a=b")], delay),
+            (vec![(AGE, "\"60\"")], delay),
+            (vec![(AGE, "+60")], delay),
+            (vec![(AGE, "")], delay),
+            (vec![(AGE, " 060 ")], seconds(60) + delay),
+            (vec![(AGE, "2147483648")], seconds(MAX_SECONDS)),
             (vec![(AGE, "99999999999999999999")], seconds(MAX_SECONDS)),
             (vec![(DATE, "Sun, 06 Nov 1994 08:49:37 GMT")], HOUR),
             (vec![(DATE, "Sun, 06 Nov 1994 08:49:37 GMT"), (AGE, "7200")], HOUR * 2 + delay),

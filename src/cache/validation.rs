@@ -7,6 +7,7 @@ use http::header::{
 
 use super::freshness;
 use super::stored::{StoredResponse, Validators, is_kept};
+use crate::http::date;
 
 /// What a client's conditions come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,8 +52,7 @@ fn is_modified_since(since: &HeaderValue, stored: &Validators) -> bool {
     if stored.last_modified.as_ref() == Some(since) {
         return false;
     }
-    let since = since.to_str().ok().and_then(|text| httpdate::parse_http_date(text.trim()).ok());
-    since.zip(stored.changed).is_none_or(|(since, changed)| changed > since)
+    date::parse(since).zip(stored.changed).is_none_or(|(since, changed)| changed > since)
 }
 
 /// Whether a list names the stored tag, by weak comparison (RFC 9110 8.8.3.2), or is `*`.
@@ -87,8 +87,8 @@ fn opaque(tag: &[u8]) -> &[u8] {
     tag.strip_prefix(b"W/").unwrap_or(tag)
 }
 
-/// Whether a 304, or the answer to a HEAD, is about that stored response (RFC 9111 4.3.4): what validators it has must
-/// be the stored ones.
+/// Whether a 304, or the answer to a HEAD, is about that stored response: what validators it has must be the stored ones
+/// (RFC 9111 4.3.4, 4.3.5). One that has none of these is about what we asked about.
 pub(super) fn is_about(stored: &StoredResponse, news: &HeaderMap) -> bool {
     let validators = &stored.validators;
     let same_tag =

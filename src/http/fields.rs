@@ -201,6 +201,18 @@ pub fn tokens(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
     value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|token| !token.is_empty())
 }
 
+/// The members of a list whose case, order and repetition mean nothing, over all its lines, in one spelling.
+pub fn members(headers: &HeaderMap, name: &HeaderName) -> Vec<Vec<u8>> {
+    let without_blanks = |member: &[u8]| -> Vec<u8> {
+        let letters = member.iter().filter(|byte| !matches!(byte, b' ' | b'\t'));
+        letters.map(u8::to_ascii_lowercase).collect()
+    };
+    let mut members: Vec<_> = headers.get_all(name).iter().flat_map(tokens).map(without_blanks).collect();
+    members.sort_unstable();
+    members.dedup();
+    members
+}
+
 /// Whether a list-valued field has a member, compared without case.
 pub fn has_token(headers: &HeaderMap, name: &HeaderName, member: &str) -> bool {
     headers
@@ -338,6 +350,20 @@ mod tests {
             ("x-original-url", b"/b"),
         ];
         assert_eq!(claims, expected);
+    }
+
+    #[test]
+    fn members_are_spelt_in_one_way() {
+        let spelt = |lines: &[&str]| {
+            let lines: Vec<_> = lines.iter().map(|line| ("accept-encoding", *line)).collect();
+            members(&map(&lines), &header::ACCEPT_ENCODING)
+        };
+        let expected = [&b"br"[..], b"gzip;q=0.5"];
+        for same in [&["br, gzip;q=0.5"][..], &["GZIP; q=0.5,BR"], &["gzip;q=0.5", "", "br,, br"]] {
+            assert_eq!(spelt(same), expected, "{same:?}");
+        }
+        assert_ne!(spelt(&["br, gzip"]), expected);
+        assert!(spelt(&[]).is_empty());
     }
 
     #[test]

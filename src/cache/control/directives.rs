@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use http::header::HeaderValue;
+use http::header::{HeaderName, HeaderValue};
 
-use super::MAX_SECONDS;
+use super::{MAX_SECONDS, field_names};
 
 /// One directive as it stands in the field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +24,11 @@ impl Directive<'_> {
         }
     }
 
+    /// The argument of `private` and `no-cache`; `None` where it is no list of fields.
+    pub(super) fn field_names(&self) -> Option<Vec<HeaderName>> {
+        field_names(&self.argument?.text())
+    }
+
     /// A lifetime that cannot be read is over (RFC 9111 4.2.1).
     pub(super) fn seconds_or_stale(&self) -> Duration {
         self.seconds().unwrap_or_default()
@@ -39,7 +44,7 @@ pub(super) enum Argument<'a> {
 }
 
 impl Argument<'_> {
-    pub(super) fn text(&self) -> Vec<u8> {
+    fn text(&self) -> Vec<u8> {
         match self {
             Self::Token(text) => text.to_vec(),
             Self::Quoted(text) => {
@@ -98,9 +103,14 @@ impl<'a> Iterator for Directives<'a> {
                 return Some(Directive { name: member, argument: None });
             };
             let (name, argument) = member.split_at(equals);
-            let argument = argument.get(1..).unwrap_or_default().trim_ascii();
-            let inner = argument.strip_prefix(b"\"").and_then(|text| text.strip_suffix(b"\""));
-            let argument = inner.map_or(Argument::Token(argument), Argument::Quoted);
+            let argument = argument.get(1..).unwrap_or_default();
+            let is_padded = name.ends_with(b" ") || name.ends_with(b"\t") || argument.starts_with(b" ");
+            let argument = match argument.strip_prefix(b"\"").and_then(|text| text.strip_suffix(b"\"")) {
+                // No white space stands around the "=" (RFC 9111 5.2): what follows is no argument, and none is known.
+                _ if is_padded || argument.starts_with(b"\t") => Argument::Token(b""),
+                Some(inner) => Argument::Quoted(inner),
+                None => Argument::Token(argument),
+            };
             return Some(Directive { name: name.trim_ascii(), argument: Some(argument) });
         }
         None

@@ -1,0 +1,78 @@
+//! Dates in header fields, as a cache reads them.
+//!
+//! All three formats of RFC 9110 section 5.6.7, with letters in any case and in no zone but GMT (RFC 9111 section 4.2).
+
+use std::time::SystemTime;
+
+use http::header::HeaderValue;
+
+/// The longest format: RFC 850 on a Wednesday.
+const LONGEST: usize = 33;
+
+/// The time that a field's value names; `None` where it is no HTTP date.
+pub fn parse(value: &HeaderValue) -> Option<SystemTime> {
+    let text = value.to_str().ok()?.trim();
+    // The usual spelling first.
+    httpdate::parse_http_date(text).ok().or_else(|| httpdate::parse_http_date(&in_usual_case(text)?).ok())
+}
+
+/// `SUN, 06 nov 1994 08:49:37 gmt` as the formats have it: names with one capital, the zone in capitals.
+fn in_usual_case(text: &str) -> Option<String> {
+    if text.len() > LONGEST {
+        return None;
+    }
+    let mut usual = String::with_capacity(text.len());
+    for letter in text.chars() {
+        let begins_word = !usual.ends_with(|before: char| before.is_ascii_alphabetic());
+        usual.push(if begins_word { letter.to_ascii_uppercase() } else { letter.to_ascii_lowercase() });
+    }
+    Some(match usual.strip_suffix("Gmt") {
+        Some(date) => format!("{date}GMT"),
+        None => usual,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_formats_in_any_case_and_no_other_zone() {
+        let parsed = |text: &str| parse(&HeaderValue::from_str(text).unwrap());
+        let expected = parsed("Sun, 06 Nov 1994 08:49:37 GMT");
+        assert!(expected.is_some());
+        for same in [
+            "SUN, 06 NOV 1994 08:49:37 GMT",
+            "sun, 06 nov 1994 08:49:37 gmt",
+            " Sun, 06 Nov 1994 08:49:37 GMT\t",
+            "Sunday, 06-Nov-94 08:49:37 GMT",
+            "sunDAY, 06-nov-94 08:49:37 gMt",
+            "Sun Nov  6 08:49:37 1994",
+            "SUN NOV  6 08:49:37 1994",
+        ] {
+            assert_eq!(parsed(same), expected, "{same}");
+        }
+        for none in [
+            "",
+            "0",
+            "-1",
+            "784111777",
+            "Sun, 06 Nov 1994 08:49:37 PST",
+            "Sun, 06 Nov 1994 08:49:37 UTC",
+            "Sun, 06 Nov 1994 08:49:37 +0000",
+            "Sun, 06 Nov 1994 08:49:37",
+            "Sun, 6 Nov 1994 08:49:37 GMT",
+            "Sun, 06 Nov 1994 8:49:37 GMT",
+            "Sun, 06 Nov 1994  08:49:37 GMT",
+            "Sun, 06-Nov-1994 08:49:37 GMT",
+            "Sun 06 Nov 1994 08:49:37 GMT",
+            "Sun, 06 Nov 94 08:49:37 GMT",
+            "Sun, 06 Nov 1994 08.49.37 GMT",
+            "Sun, 06 Nov 1994 24:49:37 GMT",
+            "1994-11-06T08:49:37Z",
+            "Sun, 06 Nov 1994 08:49:37 GMT, Sun, 06 Nov 1994 08:49:37 GMT",
+        ] {
+            assert_eq!(parsed(none), None, "{none}");
+        }
+    }
+}
