@@ -1,6 +1,7 @@
 //! Protocol helpers that know nothing of forebay: fields, targets, bodies, writes.
 
 pub mod body;
+pub mod date;
 pub mod fields;
 pub mod io;
 pub mod json;

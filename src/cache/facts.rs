@@ -1,8 +1,8 @@
 //! What a response says about who may have it, whether it is stored or only shared while it streams.
 
-use http::header::{AUTHORIZATION, COOKIE, HeaderMap, SET_COOKIE};
+use http::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName, SET_COOKIE};
 
-use super::control::{ResponseControl, Scope};
+use super::control::ResponseControl;
 use super::vary::Vary;
 
 /// What a response says about who may have it.
@@ -28,12 +28,12 @@ impl ResponseFacts {
 
     /// Whether it is meant for one client alone, whatever the operator says.
     pub fn is_personal(&self) -> bool {
-        self.sets_cookie || self.control.private != Scope::Absent
+        self.sets_cookie || self.control.private.is_whole()
     }
 
-    /// Whether it says that credentials do not matter (RFC 9111 3.5, without `must-revalidate`).
-    pub fn is_for_everybody(&self) -> bool {
-        !self.is_personal() && (self.control.public || self.control.s_maxage.is_some())
+    /// The fields that are meant for one client alone (RFC 9111 5.2.2.7); the rest may be shared.
+    pub fn personal_fields(&self) -> &[HeaderName] {
+        self.control.private.fields()
     }
 }
 

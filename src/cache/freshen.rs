@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_LENGTH, ETAG, HeaderName, LAST_MODIFIED};
 use http::{Method, StatusCode, response};
 use tokio::time::Instant;
 
@@ -71,15 +71,23 @@ impl Cache {
     }
 }
 
-/// Whether an answer is about the stored response; a HEAD's must agree in length, too.
+/// Whether an answer is about the stored response. To a HEAD nobody has compared anything: status and length must agree, too,
+/// and what validators it has must be stored, but it needs none (RFC 9111 4.3.5).
 fn is_news(old: &StoredResponse, news: &response::Parts) -> bool {
     let same_length = || {
         let mut lengths = news.headers.get_all(CONTENT_LENGTH).iter();
         lengths.all(|length| old.field(&CONTENT_LENGTH).any(|stored| stored == length))
     };
+    let has_stored_validators_only = || {
+        let stored = |name: &HeaderName| old.field(name).next().is_some();
+        [ETAG, LAST_MODIFIED].iter().all(|name| !news.headers.contains_key(name) || stored(name))
+    };
+    let is_about = validation::is_about(old, &news.headers);
     match news.status {
-        StatusCode::NOT_MODIFIED => validation::is_about(old, &news.headers),
-        StatusCode::OK => old.has_validator() && same_length() && validation::is_about(old, &news.headers),
+        StatusCode::NOT_MODIFIED => is_about,
+        StatusCode::OK => {
+            is_about && old.status() == StatusCode::OK && same_length() && has_stored_validators_only()
+        }
         _ => false,
     }
 }

@@ -6,11 +6,11 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use http::header::{CONTENT_LENGTH, ETAG, HeaderMap, HeaderName, LAST_MODIFIED, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, ETAG, EXPIRES, HeaderMap, HeaderName, LAST_MODIFIED, TRANSFER_ENCODING};
 use http::{Method, StatusCode, request, response};
 use tokio::time::Instant;
 
-use super::control::{MAX_SECONDS, RequestControl, ResponseControl, Scope};
+use super::control::{MAX_SECONDS, RequestControl, ResponseControl};
 use super::facts::{Permission, ResponseFacts};
 use super::freshness;
 use super::policy::{CachePolicy, Mode};
@@ -210,6 +210,9 @@ impl Terms<'_> {
         if control.no_store && !understood {
             return Err(Unstorable::NoStore);
         }
+        if !is_offered(control, response) {
+            return Err(Unstorable::NoFreshness);
+        }
         // What `force` leaves to the rules it does not leave to the client's directives.
         if self.policy.mode == Mode::Standard && RequestControl::of(&self.request.headers).no_store {
             return Err(Unstorable::RequestNoStore);
@@ -232,11 +235,7 @@ impl Terms<'_> {
 
     fn plan(&self, facts: &ResponseFacts, response: &response::Parts, stale: StaleRules) -> Plan {
         let delay = self.received.saturating_duration_since(self.requested);
-        let listed = [&facts.control.private, &facts.control.no_cache];
-        let without = listed.into_iter().filter_map(|scope| match scope {
-            Scope::Fields(names) => Some(names.as_slice()),
-            Scope::Absent | Scope::Whole => None,
-        });
+        let without = [facts.control.private.fields(), facts.control.no_cache.fields()];
         Plan {
             lifetime: Duration::ZERO,
             by_body: None,
@@ -247,7 +246,7 @@ impl Terms<'_> {
             permission: Permission::of(&facts.control),
             forced: false,
             selecting: facts.vary.names().to_vec(),
-            without: without.flatten().cloned().collect(),
+            without: without.concat(),
             max_object: self.max_object(),
         }
     }
@@ -316,6 +315,16 @@ fn is_whole_and_final(status: StatusCode) -> bool {
     status.as_u16() >= 200 && status != StatusCode::PARTIAL_CONTENT && status != StatusCode::NOT_MODIFIED
 }
 
+/// RFC 9111 3, last item: a response that does not say how long it is good is stored only if its status, or `public`, says
+/// that it may be.
+fn is_offered(control: &ResponseControl, response: &response::Parts) -> bool {
+    let has_expires = !control.is_targeted && response.headers.contains_key(EXPIRES);
+    control.public
+        || control.max_age.or(control.s_maxage).is_some()
+        || has_expires
+        || freshness::is_heuristically_cacheable(response.status)
+}
+
 /// The statuses whose caching behaviour is known here (RFC 9111 5.2.2.3): those of RFC 9110 that can be cached at all.
 fn is_understood(status: StatusCode) -> bool {
     matches!(
@@ -326,7 +335,10 @@ fn is_understood(status: StatusCode) -> bool {
 
 pub(super) fn is_useful(plan: &Plan, headers: &HeaderMap) -> bool {
     let stale = plan.stale.while_revalidate.max(plan.stale.if_error);
-    plan.lifetime.saturating_add(stale) > plan.initial_age
+    // One that has spent its lifetime on the way here may still be used where a stale one may (RFC 9111 4.2.4).
+    let outlived = plan.lifetime > Duration::ZERO && plan.stale.disconnected > Duration::ZERO;
+    outlived
+        || plan.lifetime.saturating_add(stale) > plan.initial_age
         || headers.contains_key(ETAG)
         || headers.contains_key(LAST_MODIFIED)
 }

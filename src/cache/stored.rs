@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 use http::header::{
     AGE, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE, DATE, ETAG, EXPIRES,
     HeaderMap, HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, PROXY_AUTHENTICATE,
-    SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VARY,
+    PROXY_AUTHORIZATION, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VARY,
 };
 use http::{Method, StatusCode};
 use tokio::time::Instant;
@@ -102,7 +102,7 @@ impl StoredResponse {
             etag: headers.get(ETAG).map(unpinned),
             last_modified: headers.get(LAST_MODIFIED).map(unpinned),
             changed: freshness::http_date(headers, &LAST_MODIFIED)
-                .or(Some(freshness::date(headers, plan.received_wall))),
+                .or(Some(freshness::made_at(headers, plan.received_wall))),
         };
         let stamp = Stamp::new(plan.initial_age.as_secs(), plan.lifetime);
         Self {
@@ -262,6 +262,7 @@ pub(super) fn is_kept(name: &HeaderName) -> bool {
         AGE | CONNECTION
             | CONTENT_RANGE
             | PROXY_AUTHENTICATE
+            | PROXY_AUTHORIZATION
             | SET_COOKIE
             | TE
             | TRAILER

@@ -1,11 +1,12 @@
 //! Which stored variant suits which request (RFC 9111 4.1).
 //!
-//! Fields are compared as they are; where a field's own syntax says that a difference means nothing (white space and
-//! line breaks in a list, case of a coding or a language, order of codings), the difference is overlooked. Matching
-//! allocates nothing.
+//! Fields are compared as they are, but a difference that means nothing is overlooked: how a list is spread over lines and
+//! what white space is around its commas, and where a field's own syntax says so, case and order (codings, languages).
+//! Matching allocates nothing.
 
 use http::header::{
-    ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, HeaderMap, HeaderName, HeaderValue, VARY,
+    ACCEPT, ACCEPT_CHARSET, ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, COOKIE, HOST, HeaderMap,
+    HeaderName, HeaderValue, ORIGIN, PROXY_AUTHORIZATION, REFERER, USER_AGENT, VARY,
 };
 
 /// Longer lists are compared literally: a client must not make us search long lists in long lists.
@@ -71,8 +72,8 @@ impl SelectingFields {
             let presented = request.get_all(name);
             stored.iter().eq(presented.iter())
                 || (presented.iter().next().is_some() && !stored.is_empty())
-                    && is_short(stored.iter())
-                    && is_short(presented.iter())
+                    && is_plain(stored.iter())
+                    && is_plain(presented.iter())
                     && Syntax::of(name).is_some_and(|syntax| {
                         syntax.same(|| members(stored.iter()), || members(presented.iter()))
                     })
@@ -91,8 +92,14 @@ impl SelectingFields {
     }
 }
 
-fn is_short<'a>(lines: impl Iterator<Item = &'a HeaderValue>) -> bool {
-    lines.map(HeaderValue::len).sum::<usize>() <= MAX_COMPARED
+/// Short, and without quotes, within which commas and blanks mean something.
+fn is_plain<'a>(mut lines: impl Iterator<Item = &'a HeaderValue>) -> bool {
+    let mut left = MAX_COMPARED;
+    lines.all(|line| {
+        let fits = left.checked_sub(line.len());
+        left = fits.unwrap_or_default();
+        fits.is_some() && !line.as_bytes().contains(&b'"')
+    })
 }
 
 /// A copy that does not keep the connection's read buffer alive.
@@ -100,24 +107,26 @@ pub(crate) fn unpinned(value: &HeaderValue) -> HeaderValue {
     HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone())
 }
 
-/// What a known list field overlooks besides white space and line breaks.
+/// What a list overlooks besides line breaks and the white space around commas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Syntax {
-    /// Members are compared literally and in order.
-    Ordered,
-    /// Members are compared without case, in order (RFC 9110 12.5.4: some read the order as preference).
-    OrderedWithoutCase,
-    /// Members are compared without case and order (RFC 9110 12.5.3).
-    SetWithoutCase,
+    /// Nothing more.
+    Members,
+    /// White space around `;` and `=`.
+    Parameters,
+    /// That, case, and order: preference is told by weights (RFC 9110 12.5.2 to 12.5.4).
+    Preferences,
 }
 
 impl Syntax {
     fn of(name: &HeaderName) -> Option<Self> {
         match *name {
-            ACCEPT => Some(Self::Ordered),
-            ACCEPT_CHARSET | ACCEPT_LANGUAGE => Some(Self::OrderedWithoutCase),
-            ACCEPT_ENCODING => Some(Self::SetWithoutCase),
-            _ => None,
+            ACCEPT => Some(Self::Parameters),
+            ACCEPT_CHARSET | ACCEPT_ENCODING | ACCEPT_LANGUAGE => Some(Self::Preferences),
+            // No lists, though they may have commas.
+            AUTHORIZATION | COOKIE | HOST | ORIGIN | PROXY_AUTHORIZATION | REFERER | USER_AGENT => None,
+            // Lines of one name may be joined into a list by anybody (RFC 9110 5.3).
+            _ => Some(Self::Members),
         }
     }
 
@@ -131,9 +140,9 @@ impl Syntax {
             return false;
         }
         match self {
-            Self::Ordered => one().zip(other()).all(|(a, b)| same_member(a, b, true)),
-            Self::OrderedWithoutCase => one().zip(other()).all(|(a, b)| same_member(a, b, false)),
-            Self::SetWithoutCase => {
+            Self::Members => one().eq(other()),
+            Self::Parameters => one().zip(other()).all(|(a, b)| same_member(a, b, true)),
+            Self::Preferences => {
                 let among = |a: &[u8], mut list: J| list.any(|b| same_member(a, b, false));
                 let back = |a: &[u8], mut list: I| list.any(|b| same_member(a, b, false));
                 one().all(|member| among(member, other())) && other().all(|member| back(member, one()))
@@ -144,10 +153,6 @@ impl Syntax {
 
 /// Compares two members, white space around `;` and `=` left out (RFC 9110 12.4.2).
 fn same_member(a: &[u8], b: &[u8], with_case: bool) -> bool {
-    // Quoted parameters may hold meaningful blanks: those members must be equal to the byte.
-    if a.contains(&b'"') || b.contains(&b'"') {
-        return a == b;
-    }
     let letters = |text: &'_ [u8]| text.iter().filter(|byte| !matches!(byte, b' ' | b'\t')).count();
     letters(a) == letters(b)
         && a.iter()
@@ -156,7 +161,7 @@ fn same_member(a: &[u8], b: &[u8], with_case: bool) -> bool {
             .all(|(a, b)| if with_case { a == b } else { a.eq_ignore_ascii_case(b) })
 }
 
-/// The members of a list field over all its lines; commas within quotes make both sides split alike.
+/// The members of a list field over all its lines.
 fn members<'a>(lines: impl Iterator<Item = &'a HeaderValue>) -> impl Iterator<Item = &'a [u8]> {
     let split = |line: &'a HeaderValue| line.as_bytes().split(|byte| *byte == b',');
     lines.flat_map(split).map(<[u8]>::trim_ascii).filter(|member| !member.is_empty())
@@ -164,8 +169,6 @@ fn members<'a>(lines: impl Iterator<Item = &'a HeaderValue>) -> impl Iterator<It
 
 #[cfg(test)]
 mod tests {
-    use http::header::{COOKIE, USER_AGENT};
-
     use super::*;
 
     fn headers(fields: &[(HeaderName, &str)]) -> HeaderMap {
@@ -203,7 +206,15 @@ mod tests {
         for (name, stored, presented, expected) in [
             (&unknown, vec!["a"], vec!["a"], true),
             (&unknown, vec!["a"], vec!["A"], false),
-            (&unknown, vec!["a, b"], vec!["a,b"], false),
+            (&unknown, vec!["a, b"], vec!["a,b"], true),
+            (&unknown, vec!["a", "b"], vec!["a,\tb"], true),
+            (&unknown, vec!["a, b"], vec!["b, a"], false),
+            (&unknown, vec!["a b"], vec!["ab"], false),
+            (&unknown, vec!["a b"], vec!["a  b"], false),
+            (&unknown, vec!["\"a, b\""], vec!["\"a,b\""], false),
+            (&COOKIE, vec!["a=1, b"], vec!["a=1,b"], false),
+            (&COOKIE, vec!["a=1", "b=2"], vec!["a=1, b=2"], false),
+            (&AUTHORIZATION, vec!["Digest a=1, b=2"], vec!["Digest a=1,b=2"], false),
             (&unknown, vec!["a"], vec![], false),
             (&unknown, vec![], vec!["a"], false),
             (&unknown, vec![], vec![""], false),
@@ -212,7 +223,11 @@ mod tests {
             (&USER_AGENT, vec!["x (a, b)"], vec!["x (a,b)"], false),
             (&ACCEPT_LANGUAGE, vec!["en, de;q=0.5"], vec!["EN,de; q=0.5"], true),
             (&ACCEPT_LANGUAGE, vec!["en, de"], vec!["en", "de"], true),
-            (&ACCEPT_LANGUAGE, vec!["en, de"], vec!["de, en"], false),
+            (&ACCEPT_LANGUAGE, vec!["en, de"], vec!["de, en"], true),
+            (&ACCEPT_LANGUAGE, vec!["en, de;q=0.5"], vec!["de;q=0.5,en"], true),
+            (&ACCEPT_LANGUAGE, vec!["en, de;q=0.5"], vec!["en;q=0.5,de"], false),
+            (&ACCEPT_LANGUAGE, vec!["en-US"], vec!["en-us"], true),
+            (&ACCEPT_LANGUAGE, vec!["en-US"], vec!["en"], false),
             (&ACCEPT_LANGUAGE, vec!["en"], vec!["en, de"], false),
             (&ACCEPT_LANGUAGE, vec!["en"], vec![""], false),
             (&ACCEPT_ENCODING, vec!["gzip, br"], vec!["BR,gzip"], true),
@@ -220,6 +235,8 @@ mod tests {
             (&ACCEPT_ENCODING, vec!["gzip;q=0"], vec!["gzip"], false),
             (&ACCEPT, vec!["text/html ;q=1"], vec!["text/html;q=1"], true),
             (&ACCEPT, vec!["text/html;p=\"a b\""], vec!["text/html;p=\"ab\""], false),
+            (&ACCEPT, vec!["text/html;p=\"a, b\""], vec!["text/html;p=\"a,b\""], false),
+            (&ACCEPT, vec!["text/html, */*"], vec!["*/*, text/html"], false),
             (&ACCEPT, vec!["text/html"], vec!["text/HTML"], false),
         ] {
             assert_eq!(same(name, &stored, &presented), expected, "{name}: {stored:?} {presented:?}");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, Response, response};
+use http::{HeaderMap, HeaderName, Response, response};
 
 use crate::admission::Permit;
 use crate::cache::{Fetch, Forwarded, Selected, SelectingFields};
@@ -54,6 +54,8 @@ impl SharedHead {
 pub struct LiveHead {
     /// Status and fields, ready for a client.
     pub parts: response::Parts,
+    /// The fields that only the one who began the fetch gets (RFC 9111 5.2.2.7).
+    pub personal: Box<[HeaderName]>,
     /// What of the request the response depends on.
     pub selecting: SelectingFields,
     /// What `Cache-Status` tells of it.

@@ -126,8 +126,8 @@ impl Asked {
             }
             (Identity::Known(_), Collapse::Shared) | (Identity::Anonymous, _) => digest.add(b""),
         }
-        for coding in self.parts.headers.get_all(header::ACCEPT_ENCODING) {
-            digest.add(coding.as_bytes());
+        for coding in fields::members(&self.parts.headers, &header::ACCEPT_ENCODING) {
+            digest.add(&coding);
         }
         FlightKey(digest.finish())
     }

@@ -159,7 +159,7 @@ impl Fetch {
         let plan = judgement.verdict.ok();
         if plan.is_none()
             && let Some((stale, _)) = &self.missed.stale
-            && takes_the_place_of_what_is_stored(exchange, parts.status)
+            && takes_the_place_of_what_is_stored(parts.status)
         {
             self.state.cache.forget(producer.mark(), stale);
         }
@@ -191,7 +191,9 @@ impl Fetch {
             self.state.flights.forget_unshareable(self.key);
         }
         let selecting = cache::SelectingFields::of(judgement.facts.vary.names(), &self.asked.parts.headers);
-        let head = LiveHead { parts: copy(&parts), selecting, forwarded };
+        let personal = judgement.facts.personal_fields().into();
+        let head = LiveHead { parts: copy(&parts), personal, selecting, forwarded };
+        self.land_before_the_end(&producer, &body, plan.as_ref());
         self.share(&producer, SharedHead::Live(Box::new(head)));
         self.stream(producer, parts, body, plan).await;
         drop(permit);
@@ -268,6 +270,7 @@ impl Fetch {
             match frame.into_data() {
                 Ok(data) => {
                     received += data.len() as u64;
+                    self.land_before_the_end(&producer, &body, plan.as_ref());
                     if producer.push(data, retain, patience).await.is_err() {
                         return self.land(&producer);
                     }
@@ -327,16 +330,24 @@ impl Fetch {
         producer.share(Fetched { head, queued: self.queued });
     }
 
+    /// Nobody joins once the last byte of an answer that is not stored is handed out: a client that has it all and asks again
+    /// must not get the same again.
+    fn land_before_the_end(&self, producer: &Producer<Sharing>, body: &ResponseBody, plan: Option<&Plan>) {
+        if plan.is_none() && body.is_end_stream() {
+            self.land(producer);
+        }
+    }
+
     fn land(&self, producer: &Producer<Sharing>) {
         self.state.flights.land(self.key, producer);
     }
 }
 
-/// Whether an answer that is not stored speaks against what is: an error or a refusal that passes does not, and the
-/// answer to a HEAD has been weighed before.
-fn takes_the_place_of_what_is_stored(exchange: &cache::Exchange<'_>, status: StatusCode) -> bool {
+/// Whether an answer that is not stored, be it to a HEAD, speaks against what is (RFC 9111 4.3.3, 4.3.5): an error or a
+/// refusal that passes does not.
+fn takes_the_place_of_what_is_stored(status: StatusCode) -> bool {
     let is_gone = matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE);
-    exchange.request.method == Method::GET && (status.is_success() || status.is_redirection() || is_gone)
+    status.is_success() || status.is_redirection() || is_gone
 }
 
 /// Whether what is missing of a body is worth its while although nobody waits for it.

@@ -162,7 +162,10 @@ fn answer_privately(private: Private, asked: &Asked, exchange: &mut Exchange) ->
 
 /// A response that several get while it streams; each client's own conditions are answered here.
 fn answer_live(live: &LiveHead, asked: &Asked, reader: Reader<Sharing>, has_joined: bool) -> Response<Body> {
-    let head = copy(&live.parts);
+    let mut head = copy(&live.parts);
+    for name in live.personal.iter().filter(|_| has_joined) {
+        head.headers.remove(name);
+    }
     let mut response = unless_known(part::of_live(head, reader, &asked.parts), asked);
     tell_cache_status(&mut response, Forwarded { collapsed: has_joined, ..live.forwarded });
     response

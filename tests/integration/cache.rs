@@ -5,6 +5,7 @@ mod keys;
 mod privacy;
 mod purge;
 mod ranges;
+mod rfc9111;
 mod stale;
 mod validation;
 mod when;

@@ -6,6 +6,7 @@ use super::*;
 use crate::clock::Clock;
 
 const MAX_OBJECT: u64 = 1000;
+const CDN: HeaderName = HeaderName::from_static("cdn-cache-control");
 
 fn judge(
     policy: &CachePolicy,
@@ -89,7 +90,17 @@ fn directives_decide_what_is_stored() {
         (200, vec![(EXPIRES, "0")], Err(NoFreshness)),
         (200, vec![etag.clone()], Ok(seconds(0))),
         (200, vec![(LAST_MODIFIED, "Tue, 06 Nov 1984 08:49:37 GMT")], Ok(seconds(86_400))),
-        (302, vec![(LAST_MODIFIED, "Tue, 06 Nov 1984 08:49:37 GMT")], Ok(seconds(0))),
+        (302, vec![(LAST_MODIFIED, "Tue, 06 Nov 1984 08:49:37 GMT")], Err(NoFreshness)),
+        (302, vec![(CACHE_CONTROL, "no-cache"), etag.clone()], Err(NoFreshness)),
+        (302, vec![(CACHE_CONTROL, "public"), etag.clone()], Ok(seconds(0))),
+        (302, vec![(CACHE_CONTROL, "max-age=0"), etag.clone()], Ok(seconds(0))),
+        (302, vec![(EXPIRES, "0"), etag.clone()], Ok(seconds(0))),
+        (302, vec![(EXPIRES, "0"), (CDN, "must-revalidate"), etag.clone()], Err(NoFreshness)),
+        (200, vec![(CDN, "max-age=60"), (CACHE_CONTROL, "no-store")], Ok(seconds(60))),
+        (200, vec![(CDN, "no-store"), (CACHE_CONTROL, "max-age=60")], Err(NoStore)),
+        (200, vec![(CDN, "private"), (CACHE_CONTROL, "max-age=60")], Err(Private)),
+        (200, vec![(CDN, "Max-Age=60"), (CACHE_CONTROL, "no-store")], Err(NoStore)),
+        (200, vec![(CDN, "max-age=60"), (SET_COOKIE, "a=b")], Err(Cookie)),
     ] {
         assert_eq!(standard(status, &fields), expected, "{status} {fields:?}");
     }
@@ -206,15 +217,21 @@ fn stale_windows_come_from_the_response_before_the_route() {
 
 #[test]
 fn facts_say_who_may_share_a_response() {
-    for (fields, personal, everybody) in [
-        (vec![], false, false),
-        (vec![(CACHE_CONTROL, "public")], false, true),
-        (vec![(CACHE_CONTROL, "s-maxage=0")], false, true),
-        (vec![(CACHE_CONTROL, "private=\"X-Me\", public")], true, false),
-        (vec![(CACHE_CONTROL, "public"), (SET_COOKIE, "a=b")], true, false),
+    let me = [HeaderName::from_static("x-me")];
+    for (fields, is_personal, personal_fields) in [
+        (vec![], false, &[][..]),
+        (vec![(CACHE_CONTROL, "public")], false, &[]),
+        (vec![(CACHE_CONTROL, "private")], true, &[]),
+        (vec![(CACHE_CONTROL, "private=\"X-Me\", public")], false, &me),
+        (vec![(CACHE_CONTROL, "private=\"X-Me\", private")], true, &[]),
+        (vec![(CACHE_CONTROL, "public"), (SET_COOKIE, "a=b")], true, &[]),
     ] {
         let facts = judge(&CachePolicy::standard("route"), &[], 200, &fields).facts;
-        assert_eq!((facts.is_personal(), facts.is_for_everybody()), (personal, everybody), "{fields:?}");
+        assert_eq!(
+            (facts.is_personal(), facts.personal_fields()),
+            (is_personal, personal_fields),
+            "{fields:?}"
+        );
     }
 }
 
