@@ -20,6 +20,7 @@ fn pool(max: usize, queue: usize) -> Arc<Pool> {
     let spec = Spec {
         name: "bench".into(),
         max,
+        auto: None,
         per: Some((KeySpec::client_ip(), max)),
         queue: Some(QueueSpec { size: queue, timeout: Duration::from_secs(3600) }),
         status: StatusCode::TOO_MANY_REQUESTS,

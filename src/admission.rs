@@ -5,6 +5,7 @@
 //! next; who waits is served by priority, within a priority by turns among the clients, and nobody waits for ever
 //! behind the more important; a waiter that its own key's cap holds back holds back nobody else.
 
+mod adaptive;
 mod pace;
 mod permit;
 mod pool;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
+use tokio::time::Instant;
 
 use crate::client::{KeySpec, PartitionKey};
 
@@ -32,6 +34,8 @@ pub struct Spec {
     pub name: Arc<str>,
     /// How many permits there are; with 0 everything is refused.
     pub max: usize,
+    /// The pool finds out by itself how many there are, between these; `max` is where it begins.
+    pub auto: Option<Auto>,
     /// How many of them for one key, and what the key is.
     pub per: Option<(KeySpec, usize)>,
     /// Where requests wait; without it they are refused at once.
@@ -40,6 +44,41 @@ pub struct Spec {
     pub status: StatusCode,
     /// Count, never refuse.
     pub observe: bool,
+}
+
+/// Between what a pool finds its cap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Auto {
+    /// The least, at least 1.
+    pub min: usize,
+    /// The most, at least the least.
+    pub max: usize,
+}
+
+impl Auto {
+    fn clamp(self, limit: usize) -> usize {
+        limit.min(self.max).max(self.min)
+    }
+}
+
+/// How the upstream took one request that held a permit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sample {
+    /// When it was sent.
+    pub began: Instant,
+    /// How it went.
+    pub verdict: Verdict,
+    /// How long it was expected to take, where that is known.
+    pub target: Option<Duration>,
+}
+
+/// How one request went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It was answered after this time.
+    Answered(Duration),
+    /// There was no answer, none in time, or one that says that it was too much.
+    Failed,
 }
 
 /// How many may wait, and how long.

@@ -10,13 +10,14 @@ mod state;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Method;
 use http::request::Parts;
+use http::{Method, StatusCode};
+use tokio::time::Instant;
 
 pub use sharing::{Fetched, LiveHead, Private, SharedHead, Sharing};
 pub use state::{Afterlife, ListenerFigures, Registry, ReloadFigures, State};
 
-use crate::admission::Pool;
+use crate::admission::{Pool, Sample, Verdict};
 use crate::cache::{CachePolicy, KeyRules, TagTemplate};
 use crate::client::{IdentityFields, KeySpec, TrustedProxies};
 use crate::http::target;
@@ -113,6 +114,8 @@ pub struct InFlight {
     pub pool: Arc<Pool>,
     /// What the cap per key counts by, where there is one.
     pub per: Option<KeySpec>,
+    /// Whether the pool finds its cap by how the upstream fares.
+    pub is_adaptive: bool,
 }
 
 /// Who shares one upstream request.
@@ -147,6 +150,16 @@ impl Policy {
 }
 
 impl Route {
+    /// Tells the pool how the upstream took a request, where it finds its cap by that.
+    pub fn report(&self, began: Instant, now: Instant, status: Option<StatusCode>) {
+        let Some(InFlight { pool, is_adaptive: true, .. }) = &self.in_flight else { return };
+        let verdict = match status.map(|status| status.as_u16()) {
+            None | Some(429 | 502..=504) => Verdict::Failed,
+            Some(_) => Verdict::Answered(now.saturating_duration_since(began)),
+        };
+        pool.learn(Sample { began, verdict, target: self.target });
+    }
+
     /// Whether forebay reads bodies on their way: they must come without a content coding then.
     pub fn taps_body(&self) -> bool {
         self.cache.when.is_some()

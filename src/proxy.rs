@@ -149,7 +149,8 @@ impl Proxy {
         peer: &Peer,
         exchange: &mut Exchange,
     ) -> Result<Response<Body>, Refusal> {
-        let (limit, exchange_began) = (asked.route().timeout, exchange.began);
+        let began = exchange.began;
+        let limited = asked.route().timeout.map(|limit| (began + limit, Arc::clone(asked.route())));
         let answer = async {
             match missed {
                 // What is stored is validated as a whole, and then cut.
@@ -163,10 +164,14 @@ impl Proxy {
                 }
             }
         };
-        let mut answer = pin!(answer);
-        let Some(limit) = limit else { return answer.await };
-        let deadline = exchange_began + limit;
-        let answer = tokio::time::timeout_at(deadline, answer.as_mut()).await;
+        let (answer, deadline, route) = {
+            let mut answer = pin!(answer);
+            let Some((deadline, route)) = limited else { return answer.await };
+            (tokio::time::timeout_at(deadline, answer.as_mut()).await, deadline, route)
+        };
+        if let (Err(_), Some(queued)) = (&answer, exchange.queued) {
+            route.report(began + queued, deadline, None);
+        }
         answer
             .unwrap_or(Err(Refusal::ExchangeTimeout))
             .map(|response| response.map(|body| body.until(deadline)))

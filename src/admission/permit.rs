@@ -18,6 +18,7 @@ pub struct Permit {
     per_key: Option<PartitionKey>,
     since: Instant,
     waited: Duration,
+    is_of_job: bool,
 }
 
 impl Permit {
@@ -27,7 +28,7 @@ impl Permit {
         since: Instant,
         waited: Duration,
     ) -> Self {
-        Self { pool: Some(pool), per_key, since, waited }
+        Self { pool: Some(pool), per_key, since, waited, is_of_job: false }
     }
 
     /// How long it was waited for in the queue.
@@ -38,6 +39,18 @@ impl Permit {
     /// Since when it is held.
     pub fn since(&self) -> Instant {
         self.since
+    }
+
+    /// From now on it is a job's: a cap that the pool finds by itself stays above what jobs hold.
+    pub fn pass_to_job(&mut self) {
+        if let Some(pool) = self.pool.as_ref().filter(|_| !self.is_of_job) {
+            self.is_of_job = true;
+            pool.count_job();
+        }
+    }
+
+    pub(super) fn is_of_job(&self) -> bool {
+        self.is_of_job
     }
 
     pub(super) fn per_key(&self) -> Option<PartitionKey> {

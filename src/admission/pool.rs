@@ -12,10 +12,11 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
+use super::adaptive::Change;
 use super::permit::Permit;
 use super::queue::Ticket;
 use super::state::State;
-use super::{Asking, Shed, ShedReason, Spec};
+use super::{Asking, Sample, Shed, ShedReason, Spec};
 use crate::client::PartitionKey;
 use crate::clock::Clock;
 use crate::metrics::{Counter, Histogram};
@@ -25,6 +26,8 @@ use crate::metrics::{Counter, Histogram};
 pub struct Pool {
     clock: Clock,
     state: Mutex<State>,
+    /// When a change of the cap was last logged.
+    told: Mutex<Option<Instant>>,
     /// How long those waited that went into the queue, with or without success.
     pub wait: Histogram,
     shed: [Counter; ShedReason::ALL.len()],
@@ -67,7 +70,8 @@ impl Pool {
     pub fn new(spec: Spec, clock: Clock) -> Self {
         Self {
             clock,
-            state: Mutex::new(State::new(spec)),
+            state: Mutex::new(State::new(spec, clock.now())),
+            told: Mutex::default(),
             wait: Histogram::default(),
             shed: Default::default(),
         }
@@ -101,7 +105,9 @@ impl Pool {
     pub fn adopt(self: &Arc<Self>) -> Permit {
         let now = self.clock.now();
         self.state.lock().enter(None, self.clock.since_start(now));
-        Permit::new(Arc::clone(self), None, now, Duration::ZERO)
+        let mut permit = Permit::new(Arc::clone(self), None, now, Duration::ZERO);
+        permit.pass_to_job();
+        permit
     }
 
     /// Takes on other numbers; permits and waiters stay. With more permits the next waiters go at once, with fewer
@@ -109,10 +115,27 @@ impl Pool {
     pub fn reconfigure(self: &Arc<Self>, spec: Spec) {
         let now = self.clock.now();
         let mut state = self.state.lock();
-        state.spec = spec;
-        let ageing = state.ageing(now);
-        state.queue.readmit_all(ageing);
+        state.reconfigure(spec, now);
         self.serve(state, now);
+    }
+
+    /// Hears how the upstream took a request. A cap that the pool finds by itself moves by it.
+    pub fn learn(self: &Arc<Self>, sample: Sample) {
+        let now = self.clock.now();
+        let mut state = self.state.lock();
+        let Some(change) = state.learn(sample, now) else { return };
+        let name = Arc::clone(&state.spec.name);
+        self.serve(state, now);
+        self.tell(&name, change, now);
+    }
+
+    /// One line a second at most; the metrics have every value.
+    fn tell(&self, pool: &str, Change { from, to, why }: Change, now: Instant) {
+        let mut told = self.told.lock();
+        if told.is_none_or(|told| now.saturating_duration_since(told) >= Duration::from_secs(1)) {
+            *told = Some(now);
+            tracing::info!(pool, from, to, why, "the in-flight cap moves");
+        }
     }
 
     /// What it is made of now.
@@ -154,11 +177,17 @@ impl Pool {
         waiting.collect()
     }
 
+    /// A permit goes over to a job.
+    pub(super) fn count_job(&self) {
+        self.state.lock().jobs += 1;
+    }
+
     /// A dropped permit comes back.
     pub(super) fn take_back(self: &Arc<Self>, permit: &Permit) {
         let now = self.clock.now();
         let mut state = self.state.lock();
         state.leave(permit.per_key(), self.clock.since_start(permit.since()), now);
+        state.jobs -= usize::from(permit.is_of_job());
         state.pace.learn(now.saturating_duration_since(permit.since()));
         self.serve(state, now);
     }

@@ -6,10 +6,11 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::adaptive::{Adaptive, Change};
 use super::pace::Pace;
 use super::permit::Permit;
 use super::queue::{Ageing, Queue, Ticket, Waiter};
-use super::{Asking, QueueSpec, ShedReason, Spec};
+use super::{Asking, QueueSpec, Sample, ShedReason, Spec};
 use crate::client::PartitionKey;
 use crate::digest::BuildDigestHasher;
 
@@ -22,22 +23,44 @@ pub(super) struct State {
     per_key: HashMap<PartitionKey, usize, BuildDigestHasher>,
     pub(super) queue: Queue,
     pub(super) pace: Pace,
+    /// Permits that jobs hold.
+    pub(super) jobs: usize,
+    /// Where the cap is found by trial.
+    pub(super) adaptive: Option<Adaptive>,
 }
 
 impl State {
-    pub(super) fn new(spec: Spec) -> Self {
+    pub(super) fn new(spec: Spec, now: Instant) -> Self {
         Self {
+            adaptive: spec.auto.map(|bounds| Adaptive::new(spec.max, bounds, now)),
             spec,
             in_flight: 0,
             per_key: HashMap::default(),
             queue: Queue::default(),
             pace: Pace::default(),
+            jobs: 0,
         }
     }
 
     /// How many permits there are.
     pub(super) fn cap(&self) -> usize {
-        self.spec.max
+        self.adaptive.as_ref().map_or(self.spec.max, Adaptive::limit)
+    }
+
+    /// Takes on other settings; a cap that was found stays, within the new bounds.
+    pub(super) fn reconfigure(&mut self, spec: Spec, now: Instant) {
+        match (&mut self.adaptive, spec.auto) {
+            (Some(adaptive), Some(bounds)) => adaptive.rebound(bounds),
+            (adaptive, auto) => *adaptive = auto.map(|bounds| Adaptive::new(spec.max, bounds, now)),
+        }
+        self.spec = spec;
+        self.queue.readmit_all(self.ageing(now));
+    }
+
+    /// Hears how the upstream took a request; a change of the cap.
+    pub(super) fn learn(&mut self, sample: Sample, now: Instant) -> Option<Change> {
+        let (adaptive, bounds) = (self.adaptive.as_mut()?, self.spec.auto?);
+        adaptive.learn(sample, self.in_flight, self.jobs, bounds, now)
     }
 
     /// What stands between a request and a permit.

@@ -10,6 +10,7 @@ fn spec(max: usize) -> Spec {
     Spec {
         name: "scans".into(),
         max,
+        auto: None,
         per: None,
         queue: None,
         status: StatusCode::TOO_MANY_REQUESTS,
@@ -275,6 +276,27 @@ async fn adopted_work_counts_beyond_the_cap_and_the_next_waits_until_enough_came
     assert!(next.poll().is_some(), "one of two permits is held");
     drop(third);
     assert_eq!(pool.stats().in_flight, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cap_that_finds_itself_takes_nothing_from_jobs_and_lets_in_who_waits_when_it_grows() {
+    let bounds = Auto { min: 1, max: 9 };
+    let pool = pool(Spec { auto: Some(bounds), ..queued(4, 20) });
+    let heard = |verdict| {
+        for _ in 0..8 {
+            pool.learn(Sample { began: Clock::start().now(), verdict, target: None });
+        }
+        pool.stats().max
+    };
+    let jobs = [pool.adopt(), pool.adopt()];
+    assert_eq!([heard(Verdict::Failed), heard(Verdict::Failed), heard(Verdict::Failed)], [3, 2, 2]);
+    let mut waiting = Request::waiting(&pool, asking(1));
+    assert_eq!(heard(Verdict::Answered(seconds(1))), 3);
+    let permit = waiting.poll().unwrap().unwrap();
+    pool.reconfigure(Spec { auto: Some(Auto { min: 6, ..bounds }), ..queued(4, 20) });
+    assert_eq!(pool.stats().max, 6, "what was found stays, within the new bounds");
+    drop((jobs, permit));
+    assert_eq!([heard(Verdict::Failed), pool.stats().in_flight], [6, 0]);
 }
 
 #[tokio::test(start_paused = true)]

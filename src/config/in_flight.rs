@@ -1,6 +1,6 @@
 //! `[in_flight.NAME]`: how many at the same time.
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
@@ -12,10 +12,13 @@ use super::values::Period;
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct InFlight {
-    /// The cap, in requests; has no default.
-    #[serde(deserialize_with = "super::ranges::cap")]
-    #[schemars(range(min = 1, max = 16_777_216))]
-    pub max: Option<usize>,
+    /// The cap, in requests; or `auto`: found by trial. Has no default.
+    #[serde(deserialize_with = "super::ranges::cap_or_auto")]
+    #[schemars(schema_with = "cap_schema")]
+    pub max: Option<Cap>,
+    /// Between what `max = "auto"` finds the cap. Absent: 1 and 64.
+    #[schemars(with = "Option<Auto>")]
+    pub auto: Option<Spanned<Auto>>,
     /// A second cap, per key.
     #[schemars(with = "Option<Per>")]
     pub per: Option<Spanned<Per>>,
@@ -31,7 +34,52 @@ pub struct InFlight {
 
 impl Default for InFlight {
     fn default() -> Self {
-        Self { max: None, per: None, queue: None, status: 429, mode: Mode::Enforce }
+        Self { max: None, auto: None, per: None, queue: None, status: 429, mode: Mode::Enforce }
+    }
+}
+
+/// A number of requests, or the word that it is to be found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Cap {
+    /// So many.
+    Fixed(usize),
+    /// As many as the backend can take.
+    Auto(AutoWord),
+}
+
+/// The word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AutoWord {
+    /// `"auto"`.
+    Auto,
+}
+
+fn cap_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "anyOf": [{ "type": "integer", "minimum": 1, "maximum": 16_777_216 }, { "const": "auto" }]
+    })
+}
+
+/// Bounds of a cap that is found by trial.
+#[derive(Debug, Clone, Copy, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(inline)]
+pub struct Auto {
+    /// The least, in requests.
+    #[serde(deserialize_with = "super::ranges::at_least_one")]
+    #[schemars(range(min = 1))]
+    pub min: usize,
+    /// The most, in requests.
+    #[serde(deserialize_with = "super::ranges::at_least_one")]
+    #[schemars(range(min = 1))]
+    pub max: usize,
+}
+
+impl Default for Auto {
+    fn default() -> Self {
+        Self { min: 1, max: 64 }
     }
 }
 

@@ -1,15 +1,17 @@
 //! Numbers that have bounds; a number outside of them is refused where it stands.
 
+use std::fmt;
 use std::ops::RangeInclusive;
 
-use serde::de::{Deserialize, Deserializer, Error};
+use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
 
+use super::in_flight::{AutoWord, Cap};
 use super::values::Period;
 
 fn within<'de, D, N>(deserializer: D, range: &RangeInclusive<N>, expected: &str) -> Result<N, D::Error>
 where
     D: Deserializer<'de>,
-    N: Deserialize<'de> + PartialOrd + std::fmt::Display,
+    N: Deserialize<'de> + PartialOrd + fmt::Display,
 {
     let number = N::deserialize(deserializer)?;
     if range.contains(&number) {
@@ -27,6 +29,35 @@ pub(super) fn at_least_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result
 /// The cap of a pool. An absent one is found out later, with the place of the table.
 pub(super) fn cap<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
     within(deserializer, &(1..=1 << 24), "a cap between 1 and 16777216").map(Some)
+}
+
+/// As [`cap`], or `auto`.
+pub(super) fn cap_or_auto<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cap>, D::Error> {
+    deserializer.deserialize_any(CapVisitor).map(Some)
+}
+
+struct CapVisitor;
+
+impl Visitor<'_> for CapVisitor {
+    type Value = Cap;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a cap between 1 and 16777216, or \"auto\"")
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Cap, E> {
+        match usize::try_from(number) {
+            Ok(number @ 1..=0x100_0000) => Ok(Cap::Fixed(number)),
+            _ => Err(E::invalid_value(Unexpected::Signed(number), &self)),
+        }
+    }
+
+    fn visit_str<E: Error>(self, word: &str) -> Result<Cap, E> {
+        match word {
+            "auto" => Ok(Cap::Auto(AutoWord::Auto)),
+            _ => Err(E::invalid_value(Unexpected::Str(word), &self)),
+        }
+    }
 }
 
 /// A place in the queue.

@@ -5,13 +5,11 @@ use std::ops::Range;
 use super::problem::{Problem, closest};
 
 /// Keys of features that this version does not have.
-const LATER: [&str; 15] = [
-    "auto",
+const LATER: [&str; 13] = [
     "breaker",
     "client_js",
     "compress",
     "currency",
-    "dedupe",
     "health",
     "jobs",
     "pace",

@@ -166,7 +166,7 @@ impl Asked {
 
     /// A permit of the route's pool, where it has one.
     pub(super) async fn admit(&self) -> Result<Option<Permit>, Shed> {
-        let Some(InFlight { pool, per }) = &self.route.in_flight else { return Ok(None) };
+        let Some(InFlight { pool, per, .. }) = &self.route.in_flight else { return Ok(None) };
         let asking = Asking {
             per_key: per.as_ref().map(|per| self.partition(per)),
             client: self.partition(&KeySpec::client_ip()),

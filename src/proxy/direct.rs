@@ -53,8 +53,16 @@ impl Proxy {
         } else {
             route.upstream.send(request, None).await.map(|response| Obtained { response, permit })
         };
+        let answered = self.state.clock.now();
+        if upload.as_ref().and_then(UploadOutcome::fault).is_none() {
+            route.report(
+                admitted,
+                answered,
+                obtained.as_ref().ok().map(|obtained| obtained.response.status()),
+            );
+        }
         let Obtained { response, permit } = obtained.map_err(|error| blame(error, upload.as_ref()))?;
-        exchange.upstream = Some(self.state.clock.now().saturating_duration_since(admitted));
+        exchange.upstream = Some(answered.saturating_duration_since(admitted));
         exchange.count_cache(CacheResult::Bypass);
         let (mut parts, body) = response.into_parts();
         if parts.status == StatusCode::SWITCHING_PROTOCOLS {

@@ -74,6 +74,9 @@ impl Fetch {
                 obtained = self.obtain(outgoing.clone()) => obtained,
                 () = self.given_up(&producer), if !self.is_background => return,
             };
+            let received = self.state.clock.now();
+            let status = obtained.as_ref().ok().map(Response::status);
+            self.asked.route().report(requested, received, status);
             let response = match obtained {
                 Ok(response) => response,
                 // Once for those who have joined, and have time left as long as they are there.
@@ -93,7 +96,7 @@ impl Fetch {
                 request: &asked.parts,
                 credentialed: asked.is_credentialed(),
                 requested,
-                received: self.state.clock.now(),
+                received,
             };
             asked.route().figures.observe_upstream(exchange.received.saturating_duration_since(requested));
             let (mut parts, body) = response.into_parts();

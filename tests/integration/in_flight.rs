@@ -80,6 +80,27 @@ async fn observe_counts_and_never_refuses() {
 }
 
 #[tokio::test]
+async fn an_auto_cap_falls_when_the_origin_fails_and_rises_when_it_recovers() {
+    let origin = Origin::start();
+    origin.on("/broken", Script::status(503));
+    origin.on("/well", Script::ok("done"));
+    let proxy = Proxy::start(&origin, &pool("max = 'auto', auto = { min = 1, max = 4 }")).await;
+    let cap = || proxy.metric("forebay_in_flight_max", IN_FLIGHT.1);
+    assert_eq!(cap().await, 4.0);
+    for (path, expected) in [("/broken", 3.0), ("/broken", 2.0), ("/broken", 1.0), ("/well", 2.0)] {
+        for _ in 0..8 {
+            proxy.send(&request(&format!("POST {path}"))).await;
+        }
+        assert_eq!(cap().await, expected, "after {path}");
+    }
+    // One at a time does not need two.
+    for _ in 0..16 {
+        proxy.send(&request("POST /well")).await;
+    }
+    assert_eq!(cap().await, 2.0);
+}
+
+#[tokio::test]
 async fn a_fresh_hit_needs_no_permit() {
     let origin = Origin::start();
     let gate = Gate::closed();

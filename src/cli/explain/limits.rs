@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::keys::Key;
-use crate::admission::QueueSpec;
+use crate::admission::{Auto, QueueSpec};
 use crate::config::values::Period;
 use crate::digest::Digester;
 use crate::policy::InFlight;
@@ -32,8 +32,10 @@ pub(super) struct RateLimitReport {
 pub(super) struct InFlightReport {
     /// The pool's name.
     pub(super) pool: String,
-    /// How many at once.
+    /// How many at once; where that is found by trial, to begin with.
     pub(super) max: usize,
+    /// Between what it is found by trial: the least and the most.
+    pub(super) auto: Option<[usize; 2]>,
     /// How many of them for one key.
     pub(super) per: Option<PerKey>,
     /// Where those wait that find it full.
@@ -109,7 +111,8 @@ impl InFlightReport {
         let per = |(key, max)| PerKey { max, key: Key::of(&key, asked, digester) };
         Self {
             pool: spec.name.to_string(),
-            max: spec.max,
+            max: in_flight.pool.stats().max,
+            auto: spec.auto.map(|Auto { min, max }| [min, max]),
             per: spec.per.map(per),
             queue: spec.queue.map(queue),
             priority: asked.route().priority,
@@ -127,7 +130,10 @@ impl InFlightReport {
                 format!("{size} more wait up to {timeout}, this one with priority {}", self.priority)
             }
         };
-        format!("at most {} at once, {beyond}", self.max)
+        match self.auto {
+            None => format!("at most {} at once, {beyond}", self.max),
+            Some([min, max]) => format!("as many at once as the backend can take, {min} to {max}, {beyond}"),
+        }
     }
 }
 

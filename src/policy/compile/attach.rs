@@ -91,12 +91,14 @@ fn in_flight(plan: &PoolPlan<'_>, state: &State) -> InFlight {
     let spec = admission::Spec {
         name: Arc::clone(&plan.name),
         max: plan.max,
+        auto: plan.auto,
         per: plan.per.clone(),
         queue: config.queue.map(|queue| QueueSpec { size: queue.size, timeout: queue.timeout.0 }),
         status: StatusCode::from_u16(config.status).unwrap_or(StatusCode::TOO_MANY_REQUESTS),
         observe: config.mode == Enforcement::Observe,
     };
     let per = spec.per.as_ref().map(|(key, _)| key.clone());
+    let is_adaptive = spec.auto.is_some();
     let pool = match state.pools.find(&plan.name) {
         Some(kept) => {
             kept.reconfigure(spec);
@@ -104,7 +106,7 @@ fn in_flight(plan: &PoolPlan<'_>, state: &State) -> InFlight {
         }
         None => state.pools.keep(&plan.name, || Pool::new(spec, state.clock)),
     };
-    InFlight { pool, per }
+    InFlight { pool, per, is_adaptive }
 }
 
 fn route(plan: &RoutePlan<'_>, parts: &Parts<'_>, state: &State) -> Route {

@@ -5,8 +5,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::{Findings, names, shared};
+use crate::admission::Auto;
 use crate::client::{KeySource, KeySpec};
-use crate::config::in_flight::InFlight;
+use crate::config::in_flight::{Auto as AutoBounds, Cap, InFlight};
 use crate::config::one_or_many::OneOrMany;
 use crate::config::rate_limit::RateLimit;
 use crate::config::{Config, Problem};
@@ -27,13 +28,18 @@ pub struct RateLimitPlan<'c> {
 pub struct PoolPlan<'c> {
     /// Its name in the config.
     pub name: Arc<str>,
-    /// The cap, at least 1.
+    /// The cap, at least 1; where it is found by trial, the first guess.
     pub max: usize,
+    /// Between what it is found.
+    pub auto: Option<Auto>,
     /// The second cap, at least 1, and whom it is for.
     pub per: Option<(KeySpec, usize)>,
     /// The rest of it.
     pub config: &'c InFlight,
 }
+
+/// Where a cap that is found by trial begins, within its bounds.
+const FIRST_GUESS: usize = 10;
 
 /// Of an address in a key of a pool, which has no setting for it.
 const POOL_IPV6_PREFIX: u8 = 64;
@@ -94,9 +100,28 @@ pub(super) fn check_pools<'c>(config: &'c Config, findings: &mut Findings<'_>) -
             let key = check_key(&per.get_ref().key, POOL_IPV6_PREFIX, findings);
             (key, per.get_ref().max.unwrap_or(1))
         });
-        plans.push(PoolPlan { name: shared(name.get_ref()), max: pool.max.unwrap_or(1), per, config: pool });
+        let (max, auto) = match pool.max {
+            Some(Cap::Fixed(max)) => (max, None),
+            Some(Cap::Auto(_)) => (FIRST_GUESS, Some(check_auto(pool, findings))),
+            None => (1, None),
+        };
+        plans.push(PoolPlan { name: shared(name.get_ref()), max, auto, per, config: pool });
     }
     plans
+}
+
+fn check_auto(pool: &InFlight, findings: &mut Findings<'_>) -> Auto {
+    let Some(bounds) = &pool.auto else {
+        let AutoBounds { min, max } = AutoBounds::default();
+        return Auto { min, max };
+    };
+    let AutoBounds { min, max } = *bounds.get_ref();
+    if min > max {
+        let problem =
+            Problem::at(bounds.span(), format!("the least cap, {min}, is more than the most, {max}"));
+        findings.add(problem.help("auto = { min = 1, max = 64 }"));
+    }
+    Auto { min, max }
 }
 
 fn check_key(key: &OneOrMany<String>, ipv6_prefix: u8, findings: &mut Findings<'_>) -> KeySpec {
