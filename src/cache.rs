@@ -222,7 +222,8 @@ impl Cache {
         };
         let bytes = body.len();
         self.put(fetch, plan, request, bytes, |gauge| {
-            Arc::new(StoredResponse::new(draft(Arc::new(body.counted(gauge))), gauge))
+            let body = Arc::new(body.counted(gauge, plan.keeps_coded));
+            Arc::new(StoredResponse::new(draft(body), gauge))
         })
     }
 

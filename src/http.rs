@@ -1,7 +1,9 @@
 //! Protocol helpers that know nothing of forebay: fields, targets, bodies, writes.
 
 pub mod body;
+pub mod coding;
 pub mod date;
+pub mod encoder;
 pub mod fields;
 pub mod io;
 pub mod json;

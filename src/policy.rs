@@ -91,6 +91,8 @@ pub struct Route {
     pub priority: u8,
     /// How responses are stored.
     pub cache: CachePolicy,
+    /// Whether responses get a content coding, after the cache.
+    pub compress: bool,
     /// Who shares a fetch.
     pub collapse: Collapse,
     /// Tags dropped after a write.

@@ -13,6 +13,7 @@
 pub(crate) mod alone;
 pub(crate) mod asked;
 mod body;
+mod compress;
 mod direct;
 mod exchange;
 mod fetch;

@@ -1,5 +1,7 @@
 //! Stored bodies: what is kept, and what a client reads from it.
 
+mod copies;
+
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,7 +11,10 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 
 use super::range::Span;
+use crate::http::coding::Coding;
 use crate::metrics::Gauge;
+
+use copies::Copies;
 
 /// Chunks from here on are kept as they came; smaller ones are copied together, so that none of them keeps a whole
 /// read buffer alive.
@@ -44,7 +49,9 @@ impl Drop for Held {
 pub(super) struct Chunks {
     chunks: Box<[Bytes]>,
     length: u64,
-    _held: Option<Held>,
+    /// The same in content codings, where they are kept.
+    copies: Option<Box<Copies>>,
+    held: Option<Held>,
 }
 
 impl Chunks {
@@ -66,12 +73,18 @@ impl Chunks {
         }
         packed.extend(join(&mut small));
         let length = packed.iter().map(|chunk| chunk.len() as u64).sum();
-        Self { chunks: packed.into(), length, _held: None }
+        Self { chunks: packed.into(), length, copies: None, held: None }
     }
 
-    /// From now on its bytes are counted.
-    pub(super) fn counted(self, gauge: &Arc<Gauge>) -> Self {
-        Self { _held: Some(Held::new(self.length, gauge)), ..self }
+    /// From now on its bytes are counted, those of its copies included.
+    pub(super) fn counted(self, gauge: &Arc<Gauge>, keeps_coded: bool) -> Self {
+        let copies = keeps_coded.then(|| Box::new(Copies::within(self.length / 2)));
+        Self { copies, held: Some(Held::new(self.length, gauge)), ..self }
+    }
+
+    /// What it may take at most.
+    pub(super) fn weight(&self) -> u64 {
+        self.length + self.copies.as_ref().map_or(0, |copies| copies.most)
     }
 
     pub(super) fn len(&self) -> u64 {
@@ -136,6 +149,23 @@ impl StoredBody {
         self.next += 1;
         self.left -= chunk.len() as u64;
         Some(chunk)
+    }
+
+    /// The same in a content coding, where that is kept. Asked of a body of which nothing was read yet.
+    pub fn coded(&self, coding: Coding) -> Option<Self> {
+        self.chunks.copies.as_ref()?.find(coding).map(Self::new)
+    }
+
+    /// Whether copies in content codings are kept.
+    pub fn keeps_coded(&self) -> bool {
+        self.chunks.copies.is_some()
+    }
+
+    /// Keeps a copy, if there is room for it.
+    pub fn keep_coded(&self, coding: Coding, chunks: impl IntoIterator<Item = Bytes>) {
+        if let (Some(copies), Some(held)) = (&self.chunks.copies, &self.chunks.held) {
+            copies.keep(coding, Chunks::pack(chunks), &held.gauge);
+        }
     }
 
     /// What is still to be read, in bytes.
@@ -236,7 +266,7 @@ mod tests {
     #[test]
     fn bytes_are_held_until_the_last_reader_has_gone() {
         let gauge = Arc::new(Gauge::default());
-        let chunks = Arc::new(Chunks::pack([chunk(7, 1)]).counted(&gauge));
+        let chunks = Arc::new(Chunks::pack([chunk(7, 1)]).counted(&gauge, false));
         let reader = StoredBody::new(&chunks);
         drop(chunks);
         assert_eq!(gauge.value(), 7);

@@ -106,6 +106,7 @@ impl Plan {
             forced: false,
             selecting: Vec::new(),
             without: Vec::new(),
+            keeps_coded: false,
             max_object: 0,
         }
     }

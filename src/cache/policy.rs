@@ -39,6 +39,8 @@ pub struct CachePolicy {
     pub tags: Vec<TagTemplate>,
     /// What of the request goes into the key.
     pub key: KeyRules,
+    /// Whether copies in content codings are kept beside what is stored.
+    pub keeps_coded: bool,
     /// The largest body that this route stores; the cache's own `max_object` where `None`.
     pub max_object: Option<u64>,
     /// The route's name, which is a tag of its own.
@@ -57,6 +59,7 @@ impl CachePolicy {
             stale_if_error: None,
             tags: Vec::new(),
             key: KeyRules::default(),
+            keeps_coded: false,
             max_object: None,
             route: route.into(),
         }

@@ -16,6 +16,7 @@ use super::freshness;
 use super::policy::{CachePolicy, Mode};
 use super::vary::Vary;
 use super::when::BodyRules;
+use crate::http::coding;
 
 /// What was found out about a response.
 #[derive(Debug, Clone)]
@@ -91,6 +92,8 @@ pub struct Plan {
     pub(super) selecting: Vec<HeaderName>,
     /// Fields that `private` or `no-cache` lists.
     pub(super) without: Vec<HeaderName>,
+    /// Whether room is set aside for copies in content codings.
+    pub(super) keeps_coded: bool,
     pub(super) max_object: u64,
 }
 
@@ -247,6 +250,7 @@ impl Terms<'_> {
             forced: false,
             selecting: facts.vary.names().to_vec(),
             without: without.concat(),
+            keeps_coded: self.policy.keeps_coded && coding::is_codable(&response.headers),
             max_object: self.max_object(),
         }
     }

@@ -119,7 +119,7 @@ impl StoredResponse {
             membership: Membership::new(provenance, head + body.len()),
             stamp: ArcSwap::from_pointee(stamp),
             used: AtomicU64::new(0),
-            weight: head + body.len(),
+            weight: head + body.weight(),
             _held: Held::new(head, gauge),
             body,
         }

@@ -40,6 +40,8 @@ pub struct Route {
     /// What is stored of the responses.
     #[schemars(with = "RouteCache")]
     pub cache: Spanned<RouteCache>,
+    /// Whether text is compressed for clients that take it (zstd, br, gzip), after the cache.
+    pub compress: bool,
     /// Who shares the response of one upstream request (GET and HEAD).
     pub collapse: Collapse,
     /// Headers, and cookies as `cookie:NAME`, that tell clients apart. Absent: Authorization, Proxy-Authorization,
@@ -70,6 +72,7 @@ impl Default for Route {
             priority: 5,
             invalidates: Vec::new(),
             cache: Spanned::new(0..0, RouteCache::default()),
+            compress: false,
             collapse: Collapse::Identity,
             identity: None,
             timeout: None,

@@ -5,10 +5,9 @@ use std::ops::Range;
 use super::problem::{Problem, closest};
 
 /// Keys of features that this version does not have.
-const LATER: [&str; 13] = [
+const LATER: [&str; 12] = [
     "breaker",
     "client_js",
-    "compress",
     "currency",
     "health",
     "jobs",

@@ -48,8 +48,8 @@ impl Asked {
         has_body: bool,
         digester: Digester,
     ) -> Self {
-        if route.taps_body() {
-            // Here, so that the upstream, the key and the variant know of no other coding either.
+        if route.compress || route.taps_body() {
+            // One stored body for all codings, and one that can be read. Here, so that the upstream, the key and the variant know of no other coding either.
             parts.headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         }
         Self { parts, route, names, captures, client, identity: OnceLock::new(), digester, has_body }

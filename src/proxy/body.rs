@@ -1,5 +1,7 @@
 //! The body of an answer, wherever it comes from, with what must live as long as it does.
 
+mod coded;
+
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -8,12 +10,14 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use thiserror::Error;
 use tokio::time::Instant;
 
+use self::coded::Coded;
 use super::exchange::Exchange;
 use super::part::Window;
 use crate::admission::Permit;
 use crate::cache::{Cut, Multipart, StoredBody};
 use crate::clock::deadline::Deadline;
 use crate::collapse::Reader;
+use crate::http::coding::Coding;
 use crate::policy::Sharing;
 use crate::upstream::ResponseBody;
 
@@ -36,6 +40,7 @@ enum Source {
     Upstream(ResponseBody),
     Flight(Reader<Sharing>),
     Window(Box<Window>),
+    Coded(Box<Coded>),
     Broken,
 }
 
@@ -88,6 +93,21 @@ impl Body {
         Self::from(Source::Window(window))
     }
 
+    /// In a content coding; with its length, where it was coded before and the copy is kept.
+    pub(super) fn coded(mut self, coding: Coding) -> (Self, Option<u64>) {
+        if let Source::Stored(stored) = &self.source
+            && let Some(copy) = stored.coded(coding)
+        {
+            let length = copy.left();
+            return (Self { source: Source::Stored(copy), ..self }, Some(length));
+        }
+        let source = std::mem::replace(&mut self.source, Source::Broken);
+        if let Some(coded) = Coded::begin(source, coding) {
+            self.source = Source::Coded(Box::new(coded));
+        }
+        (self, None)
+    }
+
     /// Breaks off at this time, where the upstream still sends then; what is in memory already is not held up by it.
     pub(super) fn until(mut self, deadline: Instant) -> Self {
         if matches!(self.source, Source::Upstream(_) | Source::Flight(_) | Source::Window(_)) {
@@ -125,17 +145,10 @@ impl HttpBody for Body {
         if this.deadline.poll_passed(cx).is_ready() {
             return this.break_off(cx);
         }
-        let next = match &mut this.source {
-            Source::Empty => Poll::Ready(None),
-            Source::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Source::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Source::Stored(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
-            Source::Several(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
-            Source::Upstream(body) => Pin::new(body).poll_frame(cx).map_err(|_| BrokenOff),
-            Source::Flight(reader) => Pin::new(reader).poll_frame(cx).map_err(|_| BrokenOff),
-            Source::Window(window) => Pin::new(window).poll_frame(cx).map_err(|_| BrokenOff),
-            Source::Broken => return Poll::Ready(Some(Err(BrokenOff))),
-        };
+        if matches!(this.source, Source::Broken) {
+            return Poll::Ready(Some(Err(BrokenOff)));
+        }
+        let next = this.source.poll_frame(cx);
         if let Poll::Ready(Some(Err(_))) = &next {
             return this.break_off(cx);
         }
@@ -148,28 +161,54 @@ impl HttpBody for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.source {
-            Source::Empty => true,
-            Source::Whole(bytes) => bytes.is_empty(),
-            Source::Stored(body) => body.is_end_stream(),
-            Source::Several(body) => body.is_end_stream(),
-            Source::Upstream(body) => body.is_end_stream(),
-            Source::Flight(reader) => reader.is_end_stream(),
-            Source::Window(window) => window.is_end_stream(),
-            Source::Broken => false,
+        self.source.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.source.size_hint()
+    }
+}
+
+impl Source {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+        match self {
+            Self::Empty => Poll::Ready(None),
+            Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Self::Stored(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+            Self::Several(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+            Self::Upstream(body) => Pin::new(body).poll_frame(cx).map_err(|_| BrokenOff),
+            Self::Flight(reader) => Pin::new(reader).poll_frame(cx).map_err(|_| BrokenOff),
+            Self::Window(window) => Pin::new(window).poll_frame(cx).map_err(|_| BrokenOff),
+            Self::Coded(coded) => coded.poll_frame(cx),
+            Self::Broken => Poll::Ready(Some(Err(BrokenOff))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Whole(bytes) => bytes.is_empty(),
+            Self::Stored(body) => body.is_end_stream(),
+            Self::Several(body) => body.is_end_stream(),
+            Self::Upstream(body) => body.is_end_stream(),
+            Self::Flight(reader) => reader.is_end_stream(),
+            Self::Window(window) => window.is_end_stream(),
+            Self::Coded(coded) => coded.is_end_stream(),
+            Self::Broken => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.source {
-            Source::Empty => SizeHint::with_exact(0),
-            Source::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Source::Stored(body) => body.size_hint(),
-            Source::Several(body) => body.size_hint(),
-            Source::Upstream(body) => body.size_hint(),
-            Source::Flight(reader) => reader.size_hint(),
-            Source::Window(window) => window.size_hint(),
-            Source::Broken => SizeHint::default(),
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Stored(body) => body.size_hint(),
+            Self::Several(body) => body.size_hint(),
+            Self::Upstream(body) => body.size_hint(),
+            Self::Flight(reader) => reader.size_hint(),
+            Self::Window(window) => window.size_hint(),
+            Self::Coded(_) | Self::Broken => SizeHint::default(),
         }
     }
 }

@@ -12,6 +12,7 @@ use http::{Method, Request, Response, StatusCode};
 use tokio::time::Instant;
 
 use super::asked::Asked;
+use super::compress::Wish;
 use super::{Body, request_id};
 use crate::clock::Clock;
 use crate::logging::{AccessLog, Entry};
@@ -42,6 +43,8 @@ pub(super) struct Exchange {
     pub(super) queued: Option<Duration>,
     pub(super) upstream: Option<Duration>,
     has_server_timing: bool,
+    /// On a route that compresses.
+    wish: Option<Wish>,
     line: Option<Box<Line>>,
     _in_use: InUse,
 }
@@ -77,6 +80,7 @@ impl Exchange {
             queued: None,
             upstream: None,
             has_server_timing: false,
+            wish: None,
             line,
             _in_use: peer.watch.begin_exchange(),
         }
@@ -89,6 +93,7 @@ impl Exchange {
         self.figures.in_progress.inc();
         self.is_in_progress = true;
         self.has_server_timing = route.server_timing;
+        self.wish = route.compress.then(|| Wish::of(&parts.headers));
         if let Some(line) = &mut self.line {
             line.route = Arc::clone(&route.name);
             line.path = parts.uri.path().to_owned();
@@ -135,6 +140,10 @@ impl Exchange {
         if self.has_server_timing {
             self.tell_timing(headers);
         }
+        let response = match self.wish {
+            Some(wish) => wish.grant(response),
+            None => response,
+        };
         response.map(|body| body.of(self))
     }
 

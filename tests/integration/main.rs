@@ -13,6 +13,7 @@ mod admin;
 mod cache;
 mod cli;
 mod collapse;
+mod compression;
 mod forwarding;
 mod framing;
 mod h2c;

@@ -11,6 +11,7 @@ use super::sharing::{CacheReport, CollapseReport};
 use crate::client::{ClientAddress, Identity};
 use crate::config::values::Period;
 use crate::digest::short;
+use crate::http::coding::{Accepted, Coding};
 use crate::http::fields;
 use crate::http::target::host;
 use crate::policy::{Policy, State};
@@ -35,6 +36,8 @@ pub(super) struct Report {
     pub(super) in_flight: Option<InFlightReport>,
     pub(super) cache: Option<CacheReport>,
     pub(super) collapse: Option<CollapseReport>,
+    /// The coding that a text gets after the cache, or `none`; null where the route does not compress.
+    pub(super) compress: Option<&'static str>,
     pub(super) upstream: Option<Upstream>,
     /// For the whole exchange.
     pub(super) timeout: Option<String>,
@@ -119,11 +122,14 @@ impl Report {
             in_flight: None,
             cache: None,
             collapse: None,
+            compress: None,
             upstream: None,
             timeout: None,
             invalidates: Vec::new(),
         };
         if let Ok(Some(found)) = found {
+            let coding = Accepted::of(&head.headers).coding.map_or("none", Coding::as_str);
+            report.compress = Some(coding).filter(|_| found.0.route.compress);
             report.follow(&Asked::new(head, found, address, has_body, state.digester), state, upstreams);
         }
         report

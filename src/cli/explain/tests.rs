@@ -39,6 +39,7 @@ name = "status"
 match = "GET scan.example/{tenant}/scan/{id}"
 rate_limits = ["misses"]
 timeout = "70s"
+compress = true
 cache = { mode = "force", ttl = "2s", when = [{ pointer = "/status", in = ["completed", "failed"], ttl = "1h" }], negative_ttl = "1s", stale_if_error = "1m", tags = ["{tenant}"], key = { query_ignore = ["_"], headers = ["X-Lang"] } }
 
 [[routes]]

@@ -28,6 +28,14 @@ pub(super) fn render(report: &Report, colour: bool) -> String {
             page.more("flight", digest);
         }
     }
+    if let Some(coding) = report.compress {
+        let why = if coding == "none" {
+            "the request takes none of zstd, br, gzip"
+        } else {
+            "text, after the cache"
+        };
+        page.row("compress", coding, why);
+    }
     if let Some(upstream) = &report.upstream {
         page.upstream(upstream, report.timeout.as_deref());
     }

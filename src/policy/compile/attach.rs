@@ -131,6 +131,7 @@ fn route(plan: &RoutePlan<'_>, parts: &Parts<'_>, state: &State) -> Route {
         in_flight: plan.pool.and_then(|index| parts.pools.get(index)).cloned(),
         priority: config.priority,
         cache: cache(plan, config.cache.get_ref(), tags(&config.cache.get_ref().tags), &figures),
+        compress: config.compress,
         collapse: match config.collapse {
             ConfigCollapse::Identity => Collapse::Identity,
             ConfigCollapse::Shared => Collapse::Shared,
@@ -180,6 +181,7 @@ fn cache(
             headers: plan.key_headers.clone(),
             shared_credentials: config.key.credentials == Credentials::Shared,
         },
+        keeps_coded: plan.config.compress,
         max_object: None,
         route: Arc::clone(&plan.name),
     }
