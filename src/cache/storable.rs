@@ -98,9 +98,9 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// What is left of its lifetime at its arrival, by its head.
+    /// What is left of its lifetime at its arrival, by its head; in whole seconds, as `Age` counts them.
     pub fn ttl(&self) -> Duration {
-        self.lifetime.saturating_sub(self.initial_age)
+        Duration::from_secs(self.lifetime.as_secs().saturating_sub(self.initial_age.as_secs()))
     }
 
     /// The largest body that is stored, in bytes.

@@ -13,7 +13,7 @@ use http_body_util::BodyExt as _;
 use super::Missed;
 use super::asked::Asked;
 use crate::admission::{Permit, ShedReason};
-use crate::cache::{self, Forwarded, NotStored, Plan, ResponseFacts, Vary};
+use crate::cache::{self, Forwarded, NotStored, Plan, Precondition, ResponseFacts, Vary};
 use crate::collapse::{FlightKey, Producer};
 use crate::http::body::RequestBody;
 use crate::policy::{Collapse, Fetched, LiveHead, Private, SharedHead, Sharing, State};
@@ -259,9 +259,13 @@ impl Fetch {
             None => KEPT_FOR_JOINERS,
         };
         let (length, mut received) = (body.size_hint().exact(), 0);
+        // Who is told 304 by the head has left already, and has not lost interest.
+        let is_known =
+            cache::evaluate(&self.asked.parts.headers, &parts.headers) == Precondition::NotModified;
         let mut trailers = None;
         loop {
-            let is_worth_finishing = plan.is_some() && is_mostly_there(received, length);
+            let is_worth_finishing = plan.as_ref().is_some_and(|plan| received <= plan.max_object())
+                && (is_known || is_mostly_there(received, length));
             let may_break_off = !self.is_background && !is_worth_finishing;
             let frame = tokio::select! {
                 biased;
