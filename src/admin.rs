@@ -22,6 +22,7 @@ mod rim;
 mod snapshot;
 #[cfg(test)]
 mod tests;
+mod warm;
 
 pub use limits::words;
 pub use listener::spawn;
@@ -31,6 +32,7 @@ pub use snapshot::{
     CacheFigures, LimitFigures, PoolFigures, QueueFigures, ReloadFigures, RouteFigures, ServerFigures,
     Snapshot, UpstreamFigures,
 };
+pub use warm::WarmedUrl;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -38,12 +40,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use tokio_util::task::AbortOnDropHandle;
 
 use guard::Guard;
 
 use crate::digest::Digester;
 use crate::metrics::Gauge;
 use crate::policy::{AdminPolicy, Policy, State};
+use crate::proxy::Proxy;
 
 /// The version that answers.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -71,6 +75,9 @@ impl Admin {
 
 /// How stored responses are removed.
 pub type Purging = Box<dyn Fn(&Purge) -> Result<u64, String> + Send + Sync>;
+/// How URLs are fetched into the store.
+pub type Warming =
+    Box<dyn Fn(Vec<String>) -> Pin<Box<dyn Future<Output = Vec<WarmedUrl>> + Send>> + Send + Sync>;
 /// How the configuration is read again.
 pub type Reloading = Box<dyn Fn() -> Pin<Box<dyn Future<Output = ReloadResult> + Send>> + Send + Sync>;
 /// What came of it.
@@ -84,6 +91,8 @@ pub struct Sources {
     pub config: Box<dyn Fn() -> String + Send + Sync>,
     /// Removes stored responses; how many, or why the request makes no sense.
     pub purge: Purging,
+    /// Has URLs stored.
+    pub warm: Warming,
     /// Reads the configuration again; or everything that is wrong with it, as `forebay check` says it.
     pub reload: Reloading,
 }
@@ -108,9 +117,22 @@ impl Sources {
                 tokio::task::spawn_blocking(move || cache.sweep());
                 Ok(cleared)
             }),
+            warm: warming(state, policy),
             reload,
         }
     }
+}
+
+/// Warms on the runtime that serves clients: connections to the upstreams belong to it. To be called there.
+fn warming(state: &Arc<State>, policy: &Arc<ArcSwap<Policy>>) -> Warming {
+    let proxy = Arc::new(Proxy { state: Arc::clone(state), policy: Arc::clone(policy) });
+    let runtime = tokio::runtime::Handle::current();
+    Box::new(move |urls| {
+        let task = runtime.spawn(warm::fetch(Arc::clone(&proxy), urls));
+        // Whoever does not wait for the answer does not want the rest either.
+        let task = AbortOnDropHandle::new(task);
+        Box::pin(async move { task.await.unwrap_or_default() })
+    })
 }
 
 impl fmt::Debug for Sources {

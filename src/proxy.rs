@@ -23,6 +23,7 @@ mod mishap;
 mod part;
 mod request_id;
 mod tunnel;
+mod warm;
 mod write;
 
 use std::pin::pin;
@@ -39,6 +40,7 @@ use self::alone::Alone;
 use self::asked::Asked;
 pub use self::body::Body;
 use self::exchange::Exchange;
+pub use self::warm::Warmed;
 use crate::cache::{CACHE_STATUS, CacheStatus, Forward, Forwarded, Lookup, Selected, StaleUse};
 use crate::metrics::CacheResult;
 use crate::policy::{Policy, State};
@@ -115,7 +117,9 @@ impl Proxy {
     ) -> Result<Step, Refusal> {
         let asked = intake::receive(parts, body.as_ref(), peer, &self.policy.load(), &self.state, exchange)?;
         let Some(asked) = asked else { return Ok(Step::Answered(about_the_server())) };
-        exchange.charge(&asked, &asked.route().rate_limits)?;
+        if !exchange.is_own {
+            exchange.charge(&asked, &asked.route().rate_limits)?;
+        }
         let is_part = match asked.alone() {
             None => false,
             Some(Alone::Range) => true,

@@ -63,3 +63,14 @@ pub struct Peer {
     /// What its connection is doing.
     pub watch: Arc<Watch>,
 }
+
+impl Peer {
+    /// Forebay itself, on no connection.
+    pub fn own() -> Self {
+        Self {
+            address: IpAddr::from([127, 0, 0, 1]),
+            forwarded_for: HeaderValue::from_static("127.0.0.1"),
+            watch: Arc::new(Watch::new(Arc::default(), false)),
+        }
+    }
+}

@@ -10,7 +10,7 @@ use serde::Serialize;
 use tower::BoxError;
 
 use super::reply::{Reply, json, method_not_allowed, problem, problem_with};
-use super::{Admin, VERSION, cache, config, health, limits, metrics, performance, pool, reload};
+use super::{Admin, VERSION, cache, config, health, limits, metrics, performance, pool, reload, warm};
 
 /// A request body beyond this is refused.
 const MAX_BODY: usize = 64 * 1024;
@@ -25,6 +25,7 @@ enum Endpoint {
     Performance,
     CacheStats,
     CacheClear,
+    CacheWarm,
     PoolStats,
     Limits,
     Config,
@@ -32,7 +33,7 @@ enum Endpoint {
 }
 
 impl Endpoint {
-    const ALL: [(Self, &str, &str); 11] = [
+    const ALL: [(Self, &str, &str); 12] = [
         (Self::Index, "/", "this list"),
         (Self::Healthz, "/healthz", "whether the process runs"),
         (Self::Readyz, "/readyz", "whether it takes new work"),
@@ -40,6 +41,7 @@ impl Endpoint {
         (Self::Performance, "/api/performance", "response times, load and savings"),
         (Self::CacheStats, "/api/cache/stats", "stored responses and their use"),
         (Self::CacheClear, "/api/cache/clear", "removes stored responses"),
+        (Self::CacheWarm, "/api/cache/warm", "fetches URLs into the store"),
         (Self::PoolStats, "/api/pool/stats", "upstream servers and their connections"),
         (Self::Limits, "/api/limits", "rate limits and in-flight pools"),
         (Self::Config, "/api/config", "the effective configuration as TOML"),
@@ -57,7 +59,7 @@ impl Endpoint {
 
     fn allow(self) -> &'static str {
         match self {
-            Self::CacheClear | Self::Reload => "POST",
+            Self::CacheClear | Self::CacheWarm | Self::Reload => "POST",
             _ => "GET, HEAD",
         }
     }
@@ -95,6 +97,10 @@ where
         Endpoint::CacheStats => cache::stats(&snapshot()),
         Endpoint::CacheClear => match read(body).await {
             Ok(body) => cache::clear(&body, &admin.sources.purge),
+            Err(refusal) => refusal,
+        },
+        Endpoint::CacheWarm => match read(body).await {
+            Ok(body) => warm::warm(&body, async |urls| (admin.sources.warm)(urls).await).await,
             Err(refusal) => refusal,
         },
         Endpoint::PoolStats => pool::render(&snapshot()),

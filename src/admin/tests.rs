@@ -29,6 +29,7 @@ fn admin_of(token: &str, is_draining: bool) -> Arc<Admin> {
             Purge::Route(route) if route == "panic" => panic!("as asked"),
             _ => Ok(1),
         }),
+        warm: Box::new(|_| Box::pin(async { Vec::new() })),
         reload: Box::new(|| Box::pin(async { Ok(Reloaded { has_changed: true, needs_restart: vec![] }) })),
     };
     let address = SocketAddr::from(([127, 0, 0, 1], 9090));

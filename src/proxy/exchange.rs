@@ -38,6 +38,8 @@ pub(super) struct Exchange {
     bytes: u64,
     figures: Arc<RouteMetrics>,
     is_in_progress: bool,
+    /// Forebay's own request: there is no client to be limited.
+    pub(super) is_own: bool,
     charges: Charges,
     /// How long it waited for a permit, and for the upstream's head.
     pub(super) queued: Option<Duration>,
@@ -76,6 +78,7 @@ impl Exchange {
             bytes: 0,
             figures,
             is_in_progress: false,
+            is_own: false,
             charges: Charges::default(),
             queued: None,
             upstream: None,

@@ -52,19 +52,7 @@ pub struct Watch {
 impl Connections {
     /// Registers a new connection; it leaves when the guard is dropped.
     pub(super) fn enter(self: &Arc<Self>, place: Option<OwnedSemaphorePermit>) -> Entered {
-        let watch = Arc::new(Watch {
-            now: Arc::clone(&self.tick),
-            exchanges: AtomicU32::new(0),
-            since: AtomicU32::new(self.tick.load(Relaxed)),
-            // Silence from the start is a head that does not come.
-            is_reading_head: AtomicBool::new(true),
-            is_http2: AtomicBool::new(false),
-            stuck_since: AtomicU32::new(0),
-            must_end: AtomicBool::new(false),
-            must_drain: AtomicBool::new(self.is_draining.load(Relaxed)),
-            must_linger: AtomicBool::new(false),
-            called: AtomicWaker::new(),
-        });
+        let watch = Arc::new(Watch::new(Arc::clone(&self.tick), self.is_draining.load(Relaxed)));
         self.count.inc();
         let number = self.open.lock().insert(Arc::clone(&watch));
         Entered { connections: Arc::clone(self), number, watch, _place: place }
@@ -115,6 +103,23 @@ impl Connections {
 }
 
 impl Watch {
+    /// Of a connection that begins.
+    pub(super) fn new(now: Arc<AtomicU32>, must_drain: bool) -> Self {
+        Self {
+            exchanges: AtomicU32::new(0),
+            since: AtomicU32::new(now.load(Relaxed)),
+            now,
+            // Silence from the start is a head that does not come.
+            is_reading_head: AtomicBool::new(true),
+            is_http2: AtomicBool::new(false),
+            stuck_since: AtomicU32::new(0),
+            must_end: AtomicBool::new(false),
+            must_drain: AtomicBool::new(must_drain),
+            must_linger: AtomicBool::new(false),
+            called: AtomicWaker::new(),
+        }
+    }
+
     /// A request is being answered; until the guard is dropped, the connection is in use.
     pub fn begin_exchange(self: &Arc<Self>) -> InUse {
         self.exchanges.fetch_add(1, Relaxed);

@@ -8,6 +8,7 @@ mod ranges;
 mod rfc9111;
 mod stale;
 mod validation;
+mod warm;
 mod when;
 
 use crate::harness::{Origin, Proxy, Script, request, seconds, wait_until};
