@@ -217,3 +217,6 @@ fn about_the_server() -> Response<Body> {
 fn tell_cache_status(response: &mut Response<Body>, forwarded: Forwarded) {
     response.headers_mut().append(CACHE_STATUS, CacheStatus::Forwarded(forwarded).value());
 }
+
+#[cfg(test)]
+mod tests;

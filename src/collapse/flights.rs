@@ -24,7 +24,7 @@ const SHARDS: usize = 64;
 /// The flights under way.
 #[derive(Debug)]
 pub struct Flights<C: Cargo> {
-    shards: Box<[Shard<C>]>,
+    shards: Box<[Shard<C>; SHARDS]>,
     unshareable: Cache<u128, ()>,
     clock: Clock,
     retained: Arc<AtomicU64>,
@@ -54,7 +54,7 @@ impl<C: Cargo> Flights<C> {
 
     pub(super) fn with_memory(budget: u64, clock: Clock, remembered: Duration) -> Self {
         Self {
-            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            shards: Box::new(std::array::from_fn(|_| Mutex::default())),
             unshareable: Cache::builder().max_capacity(MAX_REMEMBERED).time_to_live(remembered).build(),
             clock,
             retained: Arc::default(),
@@ -148,13 +148,10 @@ impl<C: Cargo> Flights<C> {
         self.budget.store(bytes, Ordering::Relaxed);
     }
 
-    #[expect(
-        clippy::indexing_slicing,
-        clippy::cast_possible_truncation,
-        reason = "taken modulo the number of shards"
-    )]
     fn shard(&self, key: FlightKey) -> &Shard<C> {
-        &self.shards[(key.0 >> 64) as usize % SHARDS]
+        let shards: &[_; SHARDS] = &self.shards;
+        // The number is of six bits: there is such a shard.
+        shards.get((key.0 >> 122) as usize).unwrap_or(&shards[0])
     }
 }
 

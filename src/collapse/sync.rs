@@ -1,4 +1,4 @@
-//! What flights wait by, in one place: a model checker puts its own there.
+//! What flights wait by, in one place: `tests/interleavings.rs` puts a model checker's own there.
 
 pub(super) use parking_lot::{Mutex, MutexGuard};
 pub(super) use tokio::time::timeout;

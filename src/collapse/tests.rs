@@ -16,6 +16,7 @@ impl Cargo for Words {
     type Error = &'static str;
 }
 
+mod interleavings;
 mod pace;
 
 const KEY: FlightKey = FlightKey(7);

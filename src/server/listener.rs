@@ -75,7 +75,7 @@ impl<H: Handler> Server<H> {
     }
 
     /// Serves one connection, over whatever it runs.
-    fn serve<I: Stream>(
+    pub(crate) fn serve<I: Stream>(
         &self,
         io: I,
         address: IpAddr,

@@ -27,6 +27,7 @@ mod rate_limits;
 mod real_backend;
 mod reload;
 mod shutdown;
+mod soak;
 mod sse;
 mod targets;
 mod upstream;

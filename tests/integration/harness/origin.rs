@@ -117,6 +117,11 @@ impl Origin {
         self.shared.ledger.at_once(pattern).1
     }
 
+    /// Forgets all requests so far; none may be at work.
+    pub(crate) fn forget(&self) {
+        self.shared.ledger.forget();
+    }
+
     /// How many connections were opened.
     pub(crate) fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::Relaxed)

@@ -132,6 +132,12 @@ impl Ledger {
         self.0.lock().unwrap().requests.iter().filter(wanted).cloned().collect()
     }
 
+    /// Forgets all requests, none of which may be at work.
+    pub(crate) fn forget(&self) {
+        assert_eq!(self.at_once("*").0, 0, "requests at work");
+        *self.0.lock().unwrap() = Pages::default();
+    }
+
     /// How many are at work now, and how many were at most.
     pub(crate) fn at_once(&self, pattern: &str) -> (usize, usize) {
         let pages = self.0.lock().unwrap();
