@@ -49,7 +49,10 @@ class SlowHandler(BaseHTTPRequestHandler):
     def answer(self, status):
         number = self.note()
         time.sleep(DELAY_SECONDS)
-        body = json.dumps({"path": self.path, "answer": number}).encode() + b"\n"
+        answer = {"path": self.path, "answer": number}
+        if status == 202:
+            answer |= {"scan_id": f"scan-{number}", "status": "running"}
+        body = json.dumps(answer).encode() + b"\n"
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Cache-Control", "no-store")

@@ -9,6 +9,7 @@ mod config;
 mod endpoints;
 mod guard;
 mod health;
+mod jobs;
 mod limits;
 mod listener;
 mod metrics;
@@ -29,8 +30,8 @@ pub use listener::spawn;
 pub use purge::Purge;
 pub use reload::Reloaded;
 pub use snapshot::{
-    CacheFigures, LimitFigures, PoolFigures, QueueFigures, ReloadFigures, RouteFigures, ServerFigures,
-    Snapshot, UpstreamFigures,
+    CacheFigures, JobFigures, LimitFigures, PoolFigures, QueueFigures, ReloadFigures, RouteFigures,
+    ServerFigures, Snapshot, UpstreamFigures,
 };
 pub use warm::WarmedUrl;
 
@@ -45,8 +46,9 @@ use tokio_util::task::AbortOnDropHandle;
 use guard::Guard;
 
 use crate::digest::Digester;
+use crate::jobs::JobStats;
 use crate::metrics::Gauge;
-use crate::policy::{AdminPolicy, Policy, State};
+use crate::policy::{AdminPolicy, JobTable, Policy, State};
 use crate::proxy::Proxy;
 
 /// The version that answers.
@@ -83,6 +85,17 @@ pub type Reloading = Box<dyn Fn() -> Pin<Box<dyn Future<Output = ReloadResult> +
 /// What came of it.
 pub type ReloadResult = Result<Reloaded, String>;
 
+/// How jobs are let go.
+pub type Releasing = Box<dyn Fn(&str, Option<&str>) -> usize + Send + Sync>;
+
+/// The jobs at work.
+pub struct Jobs {
+    /// All of them, each with its kind.
+    pub list: Box<dyn Fn() -> Vec<(Arc<str>, JobStats)> + Send + Sync>,
+    /// Lets those of an id go, of every kind or of one; how many.
+    pub release: Releasing,
+}
+
 /// What the admin listener asks of the rest of the process.
 pub struct Sources {
     /// The figures of this moment.
@@ -93,6 +106,8 @@ pub struct Sources {
     pub purge: Purging,
     /// Has URLs stored.
     pub warm: Warming,
+    /// The jobs at work.
+    pub jobs: Jobs,
     /// Reads the configuration again; or everything that is wrong with it, as `forebay check` says it.
     pub reload: Reloading,
 }
@@ -118,6 +133,7 @@ impl Sources {
                 Ok(cleared)
             }),
             warm: warming(state, policy),
+            jobs: Jobs::of(state),
             reload,
         }
     }
@@ -133,6 +149,26 @@ fn warming(state: &Arc<State>, policy: &Arc<ArcSwap<Policy>>) -> Warming {
         let task = AbortOnDropHandle::new(task);
         Box::pin(async move { task.await.unwrap_or_default() })
     })
+}
+
+impl Jobs {
+    fn of(state: &Arc<State>) -> Self {
+        let (listed, released) = (Arc::clone(state), Arc::clone(state));
+        Self {
+            list: Box::new(move || {
+                let tables = listed.jobs.list().into_iter();
+                let of_kind = |(kind, table): (Arc<str>, Arc<JobTable>)| {
+                    table.list().into_iter().map(move |stats| (Arc::clone(&kind), stats))
+                };
+                tables.flat_map(of_kind).collect()
+            }),
+            release: Box::new(move |id, kind| {
+                let tables = released.jobs.list().into_iter();
+                let meant = tables.filter(|(name, _)| kind.is_none_or(|kind| **name == *kind));
+                meant.filter(|(_, table)| table.release(id)).count()
+            }),
+        }
+    }
 }
 
 impl fmt::Debug for Sources {

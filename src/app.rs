@@ -28,7 +28,7 @@ use crate::config::{Config, Loaded, Problems};
 use crate::logging::{Access, AccessLog, Format, Log};
 use crate::policy::compile::{attach, plan};
 use crate::policy::{Policy, State};
-use crate::proxy::Proxy;
+use crate::proxy::{Proxy, keep_jobs, restore_jobs};
 use crate::server::Server;
 use crate::upstream::tcp_connector;
 
@@ -68,6 +68,7 @@ impl App {
         let config = loaded.config.clone();
         let bound = Self::bind(&config, &state).map_err(NotBuilt::Environment)?;
         let (listeners, admin, admin_address) = bound;
+        restore_jobs(&policy);
         let policy = Arc::new(ArcSwap::from_pointee(policy));
         Ok(Self { state, policy, listeners, admin, admin_address, config, log: Arc::new(log) })
     }
@@ -140,9 +141,13 @@ impl App {
         });
         tasks.spawn(sweep(Arc::clone(&state)));
         tasks.spawn(sweep_cache(Arc::clone(&state)));
+        tasks.spawn(keep_jobs(Arc::clone(&state), Arc::clone(&policy)));
         tasks.spawn(Arc::clone(&reloader).watch());
         let ended = shutdown::serve_until_the_end(&state, &policy, &reloader, accepting, stop).await;
         tasks.shutdown().await;
+        for (_, table) in state.jobs.list() {
+            table.save().await;
+        }
         admin_end.cancel();
         let _ = tokio::task::spawn_blocking(move || admin_thread.join()).await;
         state.access_log.load().flush();

@@ -8,6 +8,7 @@ pub mod cache;
 pub mod env;
 mod find;
 pub mod in_flight;
+pub mod jobs;
 pub mod listener;
 pub mod log;
 pub mod one_or_many;
@@ -62,6 +63,9 @@ pub struct Config {
     /// How many requests at the same time, by name.
     #[schemars(with = "BTreeMap<String, in_flight::InFlight>")]
     pub in_flight: Named<in_flight::InFlight>,
+    /// Work that goes on after the response that started it, by name.
+    #[schemars(with = "BTreeMap<String, jobs::Job>")]
+    pub jobs: Named<jobs::Job>,
     /// How much is stored.
     pub cache: cache::Cache,
     /// What applies to which requests; the most specific match wins, whatever the order.
@@ -80,6 +84,9 @@ pub fn effective(config: &Config) -> String {
     let mut shown = config.clone();
     if !shown.admin.token.get_ref().is_empty() {
         *shown.admin.token.get_mut() = REDACTED.into();
+    }
+    for job in shown.jobs.values_mut() {
+        job.get_mut().probe_headers.values_mut().for_each(|value| *value.get_mut() = REDACTED.into());
     }
     if let Some(only) = only_name(&shown.upstreams) {
         for route in &mut shown.routes {

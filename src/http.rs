@@ -8,5 +8,6 @@ pub mod fields;
 pub mod io;
 pub mod json;
 pub mod reference;
+pub mod segment;
 pub mod tap;
 pub mod target;

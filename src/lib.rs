@@ -32,6 +32,9 @@ pub mod collapse;
 // How many are in flight at once; who waits, who is turned away.
 pub mod admission;
 
+// Work that goes on after its answer: who holds a permit until it is over.
+pub mod jobs;
+
 // The servers behind, and the connections to them.
 pub mod upstream;
 

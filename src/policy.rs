@@ -4,6 +4,7 @@
 //! string left to interpret and no number left to check.
 
 pub mod compile;
+mod job;
 mod sharing;
 mod state;
 
@@ -14,6 +15,7 @@ use http::request::Parts;
 use http::{Method, StatusCode};
 use tokio::time::Instant;
 
+pub use job::{JobPolicy, JobRole, JobTable};
 pub use sharing::{Fetched, LiveHead, Private, SharedHead, Sharing};
 pub use state::{Afterlife, ListenerFigures, Registry, ReloadFigures, State};
 
@@ -44,6 +46,8 @@ pub struct Policy {
     pub rate_limits: Vec<Arc<RateLimit>>,
     /// The in-flight pools, by name.
     pub pools: Vec<Arc<Pool>>,
+    /// The kinds of jobs, by name.
+    pub jobs: Vec<Arc<JobPolicy>>,
     /// Who may use the admin listener.
     pub admin: AdminPolicy,
     /// The configuration with its defaults filled in and its secrets redacted, as TOML.
@@ -89,6 +93,8 @@ pub struct Route {
     pub in_flight: Option<InFlight>,
     /// 0 (last) to 9 (first) in the queue.
     pub priority: u8,
+    /// What it has to do with jobs.
+    pub job: Option<JobRole>,
     /// How responses are stored.
     pub cache: CachePolicy,
     /// Whether responses get a content coding, after the cache.
@@ -164,7 +170,12 @@ impl Route {
 
     /// Whether forebay reads bodies on their way: they must come without a content coding then.
     pub fn taps_body(&self) -> bool {
-        self.cache.when.is_some()
+        self.cache.when.is_some() || self.job.is_some()
+    }
+
+    /// Whether its answers tell how jobs are.
+    pub fn tells_of_jobs(&self) -> bool {
+        matches!(self.job, Some(JobRole::Status(_)))
     }
 
     /// The `host/path?query` under which a response is stored and purged.

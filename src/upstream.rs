@@ -23,7 +23,7 @@ use http::{Request, Response};
 use thiserror::Error;
 use tokio::sync::Notify;
 
-pub use body::ResponseBody;
+pub use body::{BodyError, ResponseBody};
 pub use connect::{Connector, Io, tcp_connector};
 pub use forward::{Forwarding, REQUEST_ID, prepare_request, prepare_response, wants_upgrade};
 pub use pool::ServerStats;
@@ -269,6 +269,20 @@ impl Cluster {
                 }
             }
         }
+    }
+
+    /// A question of our own: sent once, and in no figure of what clients have cost this upstream.
+    ///
+    /// # Errors
+    /// See [`enum@Error`].
+    pub async fn probe(&self, request: Request<RequestBody>) -> Result<Response<ResponseBody>, Error> {
+        let live = self.live.load_full();
+        let mut sending = Sending::new(request, None, self.clock.now());
+        let chosen = live.balancer.choose(&live.pools, None, sending.now);
+        if live.spec.host == HostHeader::Upstream {
+            sending.name_host(chosen.server());
+        }
+        chosen.exchange(&mut sending).await
     }
 
     /// The figures of this upstream.

@@ -10,7 +10,7 @@ use serde::Serialize;
 use tower::BoxError;
 
 use super::reply::{Reply, json, method_not_allowed, problem, problem_with};
-use super::{Admin, VERSION, cache, config, health, limits, metrics, performance, pool, reload, warm};
+use super::{Admin, VERSION, cache, config, health, jobs, limits, metrics, performance, pool, reload, warm};
 
 /// A request body beyond this is refused.
 const MAX_BODY: usize = 64 * 1024;
@@ -28,12 +28,14 @@ enum Endpoint {
     CacheWarm,
     PoolStats,
     Limits,
+    Jobs,
+    Job,
     Config,
     Reload,
 }
 
 impl Endpoint {
-    const ALL: [(Self, &str, &str); 12] = [
+    const ALL: [(Self, &str, &str); 14] = [
         (Self::Index, "/", "this list"),
         (Self::Healthz, "/healthz", "whether the process runs"),
         (Self::Readyz, "/readyz", "whether it takes new work"),
@@ -44,12 +46,15 @@ impl Endpoint {
         (Self::CacheWarm, "/api/cache/warm", "fetches URLs into the store"),
         (Self::PoolStats, "/api/pool/stats", "upstream servers and their connections"),
         (Self::Limits, "/api/limits", "rate limits and in-flight pools"),
+        (Self::Jobs, "/api/jobs", "jobs at work"),
+        (Self::Job, "/api/jobs/{id}", "lets a job go"),
         (Self::Config, "/api/config", "the effective configuration as TOML"),
         (Self::Reload, "/api/reload", "reads the configuration again"),
     ];
 
     fn at(path: &str) -> Option<Self> {
-        Self::ALL.iter().find(|(_, at, _)| *at == path).map(|(endpoint, ..)| *endpoint)
+        let exact = Self::ALL.iter().find(|(_, at, _)| *at == path).map(|(endpoint, ..)| *endpoint);
+        exact.or_else(|| job_in(path).map(|_| Self::Job))
     }
 
     /// Whether it needs no token: it tells nothing but that something is here.
@@ -60,6 +65,7 @@ impl Endpoint {
     fn allow(self) -> &'static str {
         match self {
             Self::CacheClear | Self::CacheWarm | Self::Reload => "POST",
+            Self::Job => "DELETE",
             _ => "GET, HEAD",
         }
     }
@@ -105,9 +111,19 @@ where
         },
         Endpoint::PoolStats => pool::render(&snapshot()),
         Endpoint::Limits => limits::render(&snapshot()),
+        Endpoint::Jobs => jobs::list(&admin.sources.jobs),
+        Endpoint::Job => {
+            let in_path = job_in(head.uri.path()).unwrap_or_default();
+            jobs::release(in_path, head.uri.query(), &admin.sources.jobs)
+        }
         Endpoint::Config => config::render((admin.sources.config)()),
         Endpoint::Reload => reload::render((admin.sources.reload)().await),
     }
+}
+
+/// What stands for a job in a path.
+fn job_in(path: &str) -> Option<&str> {
+    path.strip_prefix("/api/jobs/").filter(|rest| !rest.is_empty())
 }
 
 fn index() -> Reply {

@@ -23,6 +23,7 @@ struct Performance<'a> {
     in_progress: i64,
     routes: Vec<Route<'a>>,
     in_flight: Vec<Pool<'a>>,
+    jobs: Vec<Jobs<'a>>,
     rate_limits: Vec<RateLimit<'a>>,
     /// Null before the first request that used the cache.
     cache_hit_rate: Option<f64>,
@@ -58,6 +59,12 @@ struct Pool<'a> {
     active: u64,
     max: u64,
     waiting: u64,
+}
+
+#[derive(Serialize)]
+struct Jobs<'a> {
+    name: &'a str,
+    active: u64,
 }
 
 #[derive(Serialize)]
@@ -108,6 +115,7 @@ fn page(snapshot: &Snapshot) -> Performance<'_> {
                 waiting: pool.queue.depth,
             })
             .collect(),
+        jobs: snapshot.jobs.iter().map(|job| Jobs { name: &job.name, active: job.active }).collect(),
         rate_limits: snapshot
             .rate_limits
             .iter()

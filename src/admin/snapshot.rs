@@ -30,6 +30,8 @@ pub struct Snapshot {
     pub rate_limits: Vec<LimitFigures>,
     /// By in-flight pool.
     pub pools: Vec<PoolFigures>,
+    /// By kind of job.
+    pub jobs: Vec<JobFigures>,
     /// By upstream.
     pub upstreams: Vec<UpstreamFigures>,
     /// Open connections of the public listener.
@@ -150,6 +152,23 @@ pub struct QueueFigures {
     pub held_back: u64,
     /// The next in line.
     pub next: Vec<Waiting>,
+}
+
+/// One kind of job.
+#[derive(Debug, Clone)]
+pub struct JobFigures {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Jobs at work.
+    pub active: u64,
+    /// Jobs that are over, by how they ended.
+    pub ended: Vec<(&'static str, u64)>,
+    /// Answers that did not say what they should, by what was asked.
+    pub unrecognised: [(&'static str, u64); 2],
+    /// Jobs for which there was no room.
+    pub overflowed: u64,
+    /// Times that the state file could not be written.
+    pub failed_saves: u64,
 }
 
 /// One upstream.

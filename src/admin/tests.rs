@@ -2,6 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::Request;
 use http_body_util::{BodyExt as _, Full};
@@ -11,8 +12,9 @@ use tower::ServiceExt as _;
 
 use super::listener::{connection, spawn};
 use super::rim::service;
-use super::{Admin, Purge, Reloaded, Snapshot, Sources};
+use super::{Admin, Jobs, Purge, Reloaded, Snapshot, Sources};
 use crate::digest::Digester;
+use crate::jobs::JobStats;
 use crate::policy::AdminPolicy;
 
 fn admin(token: &str) -> Arc<Admin> {
@@ -30,11 +32,29 @@ fn admin_of(token: &str, is_draining: bool) -> Arc<Admin> {
             _ => Ok(1),
         }),
         warm: Box::new(|_| Box::pin(async { Vec::new() })),
+        jobs: Jobs {
+            list: Box::new(|| vec![("scan".into(), job())]),
+            release: Box::new(|id, kind| {
+                usize::from(id == "a/b c" && kind.is_none_or(|kind| kind == "scan"))
+            }),
+        },
         reload: Box::new(|| Box::pin(async { Ok(Reloaded { has_changed: true, needs_restart: vec![] }) })),
     };
     let address = SocketAddr::from(([127, 0, 0, 1], 9090));
     let rules = AdminPolicy { token: Some(token.to_owned()), hosts: vec![] };
     Admin::new(sources, &rules, address, Digester::random())
+}
+
+fn job() -> JobStats {
+    JobStats {
+        id: "a/b c".to_owned(),
+        age: Duration::from_secs(90),
+        state: "running".into(),
+        last_poll: Some(Duration::from_millis(1500)),
+        pollers: 3,
+        lease_left: Duration::from_secs(3510),
+        is_adopted: false,
+    }
 }
 
 async fn ask(
@@ -72,6 +92,7 @@ async fn everything_but_health_and_the_page_needs_the_token() {
         "POST /api/cache/clear",
         "GET /api/pool/stats",
         "GET /api/limits",
+        "GET /api/jobs",
         "GET /api/config",
         "POST /api/reload",
     ] {
@@ -82,6 +103,26 @@ async fn everything_but_health_and_the_page_needs_the_token() {
     assert_eq!(status(&admin, "GET /api/unknown", &[]).await, 401);
     let (refused, _) = ask(&admin, "GET /metrics", &[], "").await;
     assert!(refused.headers["www-authenticate"].to_str().unwrap().starts_with("Bearer"));
+}
+
+#[tokio::test]
+async fn a_job_is_let_go_by_its_id_and_kind() {
+    let admin = admin("");
+    for (what, expected) in [
+        ("DELETE /api/jobs/a%2Fb%20c", 200),
+        ("DELETE /api/jobs/a/b%20c", 200),
+        ("DELETE /api/jobs/a%2Fb%20c?job=scan", 200),
+        ("DELETE /api/jobs/a%2Fb%20c?job=other", 404),
+        ("DELETE /api/jobs/b", 404),
+        ("DELETE /api/jobs/%FF", 400),
+        ("DELETE /api/jobs/", 404),
+        ("DELETE /api/jobs", 405),
+        ("GET /api/jobs/b", 405),
+    ] {
+        assert_eq!(status(&admin, what, &[]).await, expected, "{what}");
+    }
+    let (_, list) = ask(&admin, "GET /api/jobs", &[], "").await;
+    insta::assert_snapshot!(list.trim(), @r#"{"jobs":[{"job":"scan","id":"a/b c","state":"running","age_seconds":90.0,"lease_left_seconds":3510.0,"last_poll_seconds":1.5,"pollers":3,"adopted":false}]}"#);
 }
 
 #[tokio::test]

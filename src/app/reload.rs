@@ -14,7 +14,7 @@ use crate::config::{Config, Loaded, Problems};
 use crate::logging::Log;
 use crate::policy::compile::{attach, plan};
 use crate::policy::{Policy, State};
-use crate::proxy::Proxy;
+use crate::proxy::{Proxy, restore_jobs};
 use crate::server::Server;
 
 /// Reads the configuration, flags and environment applied.
@@ -93,6 +93,9 @@ impl Reloader {
         }
         self.log.set_level(&config.log.level).map_err(|error| error.to_string())?;
         let policy = attach(plan, &self.state);
+        restore_jobs(&policy);
+        // There may be other tables to look after.
+        self.state.bells.ring();
         let before = self.policy.load_full();
         let has_changed = before.effective != policy.effective;
         self.server.resize(before.listener.bounds.max_connections, policy.listener.bounds.max_connections);

@@ -4,6 +4,7 @@
 //! is bound, sent or counted. Secrets are never shown; a short digest stands for them, which is the same in every run
 //! with one configuration, so that two requests can be compared.
 
+mod jobs;
 mod keys;
 mod limits;
 mod report;

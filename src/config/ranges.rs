@@ -75,6 +75,11 @@ pub(super) fn share<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D
     within(deserializer, &(0.0..=1.0), "a share between 0 and 1")
 }
 
+/// A growth from one to the next, 1 being none.
+pub(super) fn growth<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    within(deserializer, &(1.0..=10.0), "a factor between 1 and 10")
+}
+
 /// The length of an IPv6 prefix.
 pub(super) fn ipv6_prefix<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> {
     within(deserializer, &(1..=128), "a prefix length between 1 and 128")

@@ -51,7 +51,7 @@ fn every_problem_is_shown_at_once_in_the_order_of_the_file() {
 fn every_problem_has_a_form_of_one_line() {
     let loaded = parse("f.toml", "a = 1\n[log]\nformat = \"jsn\"\n", &no_env).unwrap();
     assert_snapshot!(Problems::new(loaded.source, loaded.problems), @r"
-    f.toml:1:1: unknown key `a` (allowed here: watch, listener, admin, upstreams, rate_limits, in_flight, cache, routes, log)
+    f.toml:1:1: unknown key `a` (allowed here: watch, listener, admin, upstreams, rate_limits, in_flight, jobs, cache, routes, log)
     f.toml:3:10: unknown value `jsn` (did you mean `json`?)
     ");
 }

@@ -5,20 +5,8 @@ use std::ops::Range;
 use super::problem::{Problem, closest};
 
 /// Keys of features that this version does not have.
-const LATER: [&str; 12] = [
-    "breaker",
-    "client_js",
-    "currency",
-    "health",
-    "jobs",
-    "pace",
-    "push",
-    "redis",
-    "savings",
-    "state_file",
-    "telemetry",
-    "tls",
-];
+const LATER: [&str; 9] =
+    ["breaker", "client_js", "currency", "health", "push", "redis", "savings", "telemetry", "tls"];
 
 /// A problem from what the deserializer said about a span.
 pub(super) fn problem(message: &str, span: Range<usize>) -> Problem {

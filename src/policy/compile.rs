@@ -5,6 +5,7 @@
 //! any more, is attached to the state that survives a reload.
 
 mod attach;
+mod jobs;
 mod limits;
 mod listeners;
 mod names;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use toml::Spanned;
 
 pub use self::attach::attach;
+pub use self::jobs::JobPlan;
 pub use self::limits::{PoolPlan, RateLimitPlan};
 pub use self::routes::RoutePlan;
 use crate::client::TrustedProxies;
@@ -40,6 +42,8 @@ pub struct Plan<'c> {
     pub pools: Vec<PoolPlan<'c>>,
     /// The routes, in the order of the file. Their references are indices into the lists above.
     pub routes: Vec<RoutePlan<'c>>,
+    /// The kinds of jobs, by name.
+    pub jobs: Vec<JobPlan<'c>>,
 }
 
 impl Plan<'_> {
@@ -66,8 +70,9 @@ pub fn plan(loaded: &Loaded) -> Result<Plan<'_>, Problems> {
     let pools = limits::check_pools(config, &mut findings);
     let known = routes::Known { upstreams: &upstreams, rate_limits: &rate_limits, pools: &pools };
     let routes = routes::check(config, &known, &mut findings);
+    let jobs = jobs::check(config, &routes, &pools, &mut findings);
     if findings.problems.is_empty() {
-        Ok(Plan { config, trusted_proxies, upstreams, rate_limits, pools, routes })
+        Ok(Plan { config, trusted_proxies, upstreams, rate_limits, pools, routes, jobs })
     } else {
         Err(Problems::new(loaded.source.clone(), findings.problems))
     }

@@ -10,12 +10,13 @@ use parking_lot::RwLock;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::Sharing;
+use super::{JobTable, Sharing};
 use crate::admission::Pool;
 use crate::cache::{Cache, Limits};
 use crate::clock::Clock;
 use crate::collapse::Flights;
 use crate::digest::Digester;
+use crate::jobs::Bells;
 use crate::logging::AccessLog;
 use crate::metrics::{Counter, Gauge, RouteMetrics};
 use crate::rate_limit::Buckets;
@@ -39,6 +40,10 @@ pub struct State {
     pub buckets: Registry<Buckets>,
     /// In-flight pools.
     pub pools: Registry<Pool>,
+    /// Jobs at work, each with what it holds.
+    pub jobs: Registry<JobTable>,
+    /// What wakes those who look after them.
+    pub bells: Arc<Bells>,
     /// Upstreams with their connections.
     pub upstreams: Registry<Cluster>,
     /// Stored responses.
@@ -100,6 +105,8 @@ impl State {
             unrouted: Arc::default(),
             buckets: Registry::default(),
             pools: Registry::default(),
+            jobs: Registry::default(),
+            bells: Arc::default(),
             upstreams: Registry::default(),
             cache: Arc::new(Cache::new(clock, Limits { max_bytes: 256 << 20, max_object: 8 << 20 })),
             flights: Flights::new(u64::MAX, clock),
@@ -146,6 +153,14 @@ impl<T> Registry<T> {
     /// All of them, by name.
     pub fn list(&self) -> Vec<(Arc<str>, Arc<T>)> {
         self.0.read().iter().map(|(name, thing)| (Arc::clone(name), Arc::clone(thing))).collect()
+    }
+
+    /// Gives a thing another name.
+    pub fn rename(&self, old: &str, new: &str) {
+        let mut things = self.0.write();
+        if let Some(thing) = things.remove(old) {
+            things.insert(new.into(), thing);
+        }
     }
 
     /// Forgets those whose names are no longer in use.

@@ -9,7 +9,7 @@ use http::request::Parts;
 use super::alone::Alone;
 use crate::admission::{Asking, Permit, Shed};
 use crate::cache::CacheKey;
-use crate::client::{ClientAddress, Identity, KeySpec, PartitionKey, Seen};
+use crate::client::{ClientAddress, Identity, IdentityFields, KeySpec, PartitionKey, Seen};
 use crate::collapse::FlightKey;
 use crate::digest::Digester;
 use crate::http::fields;
@@ -79,6 +79,11 @@ impl Asked {
             }
         });
         known.map_or(Identity::Anonymous, |digest| Identity::Known(u128::from_be_bytes(digest)))
+    }
+
+    /// Whose request it is by other fields than the route's own.
+    pub(super) fn identity_by(&self, fields: &IdentityFields) -> Identity {
+        fields.identify(&self.parts.headers, &self.digester)
     }
 
     pub(crate) fn is_credentialed(&self) -> bool {

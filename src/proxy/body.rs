@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use self::coded::Coded;
 use super::exchange::Exchange;
+use super::job::StartBody;
 use super::part::Window;
 use crate::admission::Permit;
 use crate::cache::{Cut, Multipart, StoredBody};
@@ -41,6 +42,7 @@ enum Source {
     Flight(Reader<Sharing>),
     Window(Box<Window>),
     Coded(Box<Coded>),
+    Start(Box<StartBody>),
     Broken,
 }
 
@@ -83,6 +85,11 @@ impl Body {
         Self { _permit: permit, ..Self::from(Source::Upstream(body)) }
     }
 
+    /// The answer to a start, which is to name its job.
+    pub(super) fn start(body: StartBody) -> Self {
+        Self::from(Source::Start(Box::new(body)))
+    }
+
     /// From a flight.
     pub(super) fn flight(reader: Reader<Sharing>) -> Self {
         Self::from(Source::Flight(reader))
@@ -110,7 +117,10 @@ impl Body {
 
     /// Breaks off at this time, where the upstream still sends then; what is in memory already is not held up by it.
     pub(super) fn until(mut self, deadline: Instant) -> Self {
-        if matches!(self.source, Source::Upstream(_) | Source::Flight(_) | Source::Window(_)) {
+        if matches!(
+            self.source,
+            Source::Upstream(_) | Source::Flight(_) | Source::Window(_) | Source::Start(_)
+        ) {
             self.deadline.set(Some(deadline));
         }
         self
@@ -178,6 +188,7 @@ impl Source {
             Self::Stored(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
             Self::Several(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
             Self::Upstream(body) => Pin::new(body).poll_frame(cx).map_err(|_| BrokenOff),
+            Self::Start(body) => Pin::new(body).poll_frame(cx).map_err(|_| BrokenOff),
             Self::Flight(reader) => Pin::new(reader).poll_frame(cx).map_err(|_| BrokenOff),
             Self::Window(window) => Pin::new(window).poll_frame(cx).map_err(|_| BrokenOff),
             Self::Coded(coded) => coded.poll_frame(cx),
@@ -192,6 +203,7 @@ impl Source {
             Self::Stored(body) => body.is_end_stream(),
             Self::Several(body) => body.is_end_stream(),
             Self::Upstream(body) => body.is_end_stream(),
+            Self::Start(body) => body.is_end_stream(),
             Self::Flight(reader) => reader.is_end_stream(),
             Self::Window(window) => window.is_end_stream(),
             Self::Coded(coded) => coded.is_end_stream(),
@@ -206,6 +218,7 @@ impl Source {
             Self::Stored(body) => body.size_hint(),
             Self::Several(body) => body.size_hint(),
             Self::Upstream(body) => body.size_hint(),
+            Self::Start(body) => body.size_hint(),
             Self::Flight(reader) => reader.size_hint(),
             Self::Window(window) => window.size_hint(),
             Self::Coded(_) | Self::Broken => SizeHint::default(),

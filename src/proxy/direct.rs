@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 
 use super::asked::Asked;
 use super::exchange::Exchange;
+use super::job::{Birth, StartBody, Starting, Watch};
 use super::write::{Writing, write};
 use super::{Body, Proxy, tell_cache_status, tunnel};
 use crate::admission::Permit;
@@ -26,6 +27,8 @@ use crate::upstream::{self, ResponseBody};
 pub(super) struct Obtained {
     pub(super) response: Response<ResponseBody>,
     pub(super) permit: Option<Permit>,
+    /// The job that the body is to name, and that the permit is for.
+    pub(super) birth: Option<Box<Birth>>,
 }
 
 impl Proxy {
@@ -44,14 +47,24 @@ impl Proxy {
         exchange.queued = permit.as_ref().map(Permit::waited);
         let admitted = self.state.clock.now();
         let route = Arc::clone(asked.route());
+        let watch = Watch::of(&asked);
+        let starting = Starting::of(&self.state, &asked);
+        if let Some(starting) = &starting {
+            Box::pin(starting.written_down()).await;
+        }
         let writing = Writing::begin(&self.state, &self.policy, &asked);
         let (mut request, upload) = self.outgoing(asked, body, peer, exchange);
         let upgrade = upstream::wants_upgrade(request.headers()).then(|| hyper::upgrade::on(&mut request));
         let obtained = if let Some(writing) = writing {
             let tasks = self.state.afterlife.tasks.clone();
-            Box::pin(write(Arc::clone(&route), request, upload.clone(), permit, writing, tasks)).await
+            Box::pin(write(Arc::clone(&route), request, upload.clone(), permit, writing, starting, tasks))
+                .await
         } else {
-            route.upstream.send(request, None).await.map(|response| Obtained { response, permit })
+            route.upstream.send(request, None).await.map(|response| Obtained {
+                response,
+                permit,
+                birth: None,
+            })
         };
         let answered = self.state.clock.now();
         if upload.as_ref().and_then(UploadOutcome::fault).is_none() {
@@ -61,10 +74,10 @@ impl Proxy {
                 obtained.as_ref().ok().map(|obtained| obtained.response.status()),
             );
         }
-        let Obtained { response, permit } = obtained.map_err(|error| blame(error, upload.as_ref()))?;
+        let Obtained { response, permit, birth } = obtained.map_err(|error| blame(error, upload.as_ref()))?;
         exchange.upstream = Some(answered.saturating_duration_since(admitted));
         exchange.count_cache(CacheResult::Bypass);
-        let (mut parts, body) = response.into_parts();
+        let (mut parts, mut body) = response.into_parts();
         if parts.status == StatusCode::SWITCHING_PROTOCOLS {
             let client = upgrade.ok_or(Refusal::UnaskedUpgrade)?;
             tunnel::prepare_answer(&mut parts);
@@ -72,7 +85,14 @@ impl Proxy {
             return Ok(Response::from_parts(parts, Body::empty()));
         }
         upstream::prepare_response(&mut parts);
-        let mut response = Response::from_parts(parts, Body::upstream(body, permit));
+        if let Some(watch) = watch {
+            Box::pin(watch.read(admitted, &parts, &mut body)).await.tell(&mut parts.headers);
+        }
+        let body = match birth {
+            Some(birth) => Body::start(StartBody::new(body, birth)),
+            None => Body::upstream(body, permit),
+        };
+        let mut response = Response::from_parts(parts, body);
         tell_cache_status(&mut response, Forwarded::because(reason));
         Ok(response)
     }

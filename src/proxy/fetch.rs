@@ -12,6 +12,7 @@ use http_body_util::BodyExt as _;
 
 use super::Missed;
 use super::asked::Asked;
+use super::job::Watch;
 use crate::admission::{Permit, ShedReason};
 use crate::cache::{self, Forwarded, NotStored, Plan, Precondition, ResponseFacts, Vary};
 use crate::collapse::{FlightKey, Producer};
@@ -121,7 +122,9 @@ impl Fetch {
         for name in own {
             request.headers_mut().remove(name);
         }
-        if let Some((stale, _)) = &self.missed.stale {
+        // A status is asked for whole: a 304 would not say how its job is.
+        let is_status = self.asked.route().tells_of_jobs();
+        if let Some((stale, _)) = self.missed.stale.as_ref().filter(|_| !is_status) {
             stale.add_conditions(request.headers_mut());
         }
         let response = self.asked.route().upstream.send(request, None).await?;
@@ -154,11 +157,20 @@ impl Fetch {
         &self,
         producer: Producer<Sharing>,
         exchange: &cache::Exchange<'_>,
-        parts: response::Parts,
-        body: ResponseBody,
+        mut parts: response::Parts,
+        mut body: ResponseBody,
         permit: Option<Permit>,
     ) {
-        let judgement = self.state.cache.judge(&self.asked.route().cache, exchange, &parts);
+        let told = match Watch::of(&self.asked) {
+            Some(watch) => Some(Box::pin(watch.read(exchange.requested, &parts, &mut body)).await),
+            None => None,
+        };
+        let usual = &self.asked.route().cache;
+        let policy = told.as_ref().map_or(usual, |told| told.cache_policy(usual));
+        let judgement = self.state.cache.judge(policy, exchange, &parts);
+        if let Some(told) = &told {
+            told.tell(&mut parts.headers);
+        }
         let plan = judgement.verdict.ok();
         if plan.is_none()
             && let Some((stale, _)) = &self.missed.stale

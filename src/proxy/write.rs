@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use super::asked::Asked;
 use super::direct::Obtained;
+use super::job::{Starting, read_on};
 use crate::admission::Permit;
 use crate::cache::Fence;
 use crate::http::body::{RequestBody, UploadOutcome};
@@ -34,6 +35,7 @@ pub(super) async fn write(
     upload: Option<UploadOutcome>,
     permit: Option<Permit>,
     writing: Writing,
+    starting: Option<Box<Starting>>,
     tasks: TaskTracker,
 ) -> Outcome {
     let patience = route.upstream.patience();
@@ -43,10 +45,17 @@ pub(super) async fn write(
         match route.upstream.send(request, Some(&commitment)).await {
             Ok(response) => {
                 writing.ended(&response);
-                Ok(Obtained { response, permit })
+                let (permit, birth) = match starting {
+                    Some(starting) => starting.answered(&response, permit),
+                    None => (permit, None),
+                };
+                Ok(Obtained { response, permit, birth })
             }
             Err(error) => {
                 writing.failed(&commitment);
+                if let Some(starting) = starting.filter(|_| commitment.is_made()) {
+                    starting.lost(permit);
+                }
                 Err(error)
             }
         }
@@ -92,8 +101,11 @@ impl Drop for Unstoppable {
 
 /// An answer that nobody waits for: read so far that the server is not cut off in the middle of a usual one.
 async fn read_alone(outcome: Outcome) {
-    let Ok(Obtained { response, permit }) = outcome else { return };
+    let Ok(Obtained { response, permit, birth }) = outcome else { return };
     let mut body = response.into_body();
+    if let Some(birth) = birth {
+        return read_on(body, birth).await;
+    }
     let mut left = READ_ALONE;
     while let Some(Ok(frame)) = body.frame().await {
         match left.checked_sub(frame.data_ref().map_or(0, bytes::Bytes::len)) {

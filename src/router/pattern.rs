@@ -8,6 +8,7 @@ mod parse;
 
 pub use parse::PatternError;
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt;
 
@@ -76,7 +77,8 @@ impl Pattern {
         self.takes_method(method) && self.takes_host(host)
     }
 
-    pub(super) fn takes_method(&self, method: &Method) -> bool {
+    /// Whether requests of this method can be meant.
+    pub fn takes_method(&self, method: &Method) -> bool {
         self.methods.is_empty()
             || self.methods.contains(method)
             || (method == Method::HEAD && self.methods.contains(&Method::GET))
@@ -85,6 +87,25 @@ impl Pattern {
     pub(super) fn takes_host(&self, host: &str) -> bool {
         let Some(wanted) = &self.host else { return true };
         without_default_port(host).eq_ignore_ascii_case(wanted)
+    }
+
+    /// The text of a capture in a path that matches; `None` where it does not.
+    pub fn capture<'p>(&self, path: &'p str, name: &str) -> Option<&'p str> {
+        let captures = self.match_path(path).ok()?;
+        captures.value(path, self.captures().position(|known| known == name)?)
+    }
+
+    /// A path that matches, its captures filled by what `value` gives; `None` where it lacks one.
+    pub fn fill<'v>(&self, value: impl Fn(&str) -> Option<Cow<'v, str>>) -> Option<String> {
+        let mut path = String::new();
+        for segment in &self.segments {
+            path.push('/');
+            match segment {
+                Segment::Static(text) => path.push_str(text),
+                Segment::Capture(name) | Segment::Rest(name) => path.push_str(&value(name)?),
+            }
+        }
+        Some(path)
     }
 
     /// Matches a path alone, one pattern at a time: what `explain` tells and the tree must agree with.

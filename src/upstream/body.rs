@@ -1,5 +1,6 @@
 //! The body of an upstream's response, which holds the connection it comes from.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -7,12 +8,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, Response, header};
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use thiserror::Error;
 
 use super::connect::Io;
 use super::pool::{Lease, TunnelPlace};
 use crate::http::body::clean;
+use crate::http::tap::{MAX_TAPPED, Tap};
 
 /// Why a body did not come to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -31,7 +34,11 @@ pub struct ResponseBody {
     incoming: Incoming,
     lease: Option<Lease>,
     patience: Duration,
+    /// Frames that were read ahead, to be read once more.
+    ahead: Option<Box<Ahead>>,
 }
+
+type Ahead = VecDeque<Result<Frame<Bytes>, BodyError>>;
 
 impl ResponseBody {
     /// Ties a response to the connection it comes from.
@@ -42,7 +49,7 @@ impl ResponseBody {
     ) -> Response<Self> {
         let (parts, incoming) = response.into_parts();
         lease.connection().keep_alive = keep_alive(&parts.headers);
-        let mut body = Self { incoming, lease: Some(lease), patience };
+        let mut body = Self { incoming, lease: Some(lease), patience, ahead: None };
         if body.incoming.is_end_stream() && parts.status != http::StatusCode::SWITCHING_PROTOCOLS {
             body.finish();
         }
@@ -54,6 +61,28 @@ impl ResponseBody {
         let (connection, place) = self.lease.take()?.detach();
         let (io, early) = connection?.into_stream().await?;
         Some((io, early, place))
+    }
+
+    /// Reads as much as can be tapped; all of it where that is the whole body. What was read can be read once more.
+    pub async fn read_ahead(&mut self) -> Option<Vec<u8>> {
+        if usize::try_from(self.size_hint().lower()).is_ok_and(|length| length > MAX_TAPPED) {
+            return None;
+        }
+        let (mut ahead, mut tap, mut is_whole) = (VecDeque::new(), Tap::default(), self.is_end_stream());
+        while !is_whole && tap.whole().is_some() {
+            let Some(frame) = self.frame().await else {
+                is_whole = true;
+                break;
+            };
+            let is_broken = frame.is_err();
+            frame.iter().filter_map(Frame::data_ref).for_each(|data| tap.push(data));
+            ahead.push_back(frame);
+            if is_broken {
+                break;
+            }
+        }
+        self.ahead = (!ahead.is_empty()).then(|| Box::new(ahead));
+        tap.whole().filter(|_| is_whole).map(<[u8]>::to_vec)
     }
 
     /// Nothing more is to come: the connection goes back.
@@ -73,6 +102,9 @@ impl Body for ResponseBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
+        if let Some(frame) = this.ahead.as_mut().and_then(|ahead| ahead.pop_front()) {
+            return Poll::Ready(Some(frame));
+        }
         let mut next = Pin::new(&mut this.incoming).poll_frame(cx);
         if next.is_pending() {
             // The first poll has told the connection that a chunk is wanted; now it may read one.
@@ -113,11 +145,19 @@ impl Body for ResponseBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.ahead.as_ref().is_none_or(|ahead| ahead.is_empty()) && self.incoming.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        let Some(ahead) = &self.ahead else { return self.incoming.size_hint() };
+        let read: u64 =
+            ahead.iter().flatten().filter_map(Frame::data_ref).map(|data| data.len() as u64).sum();
+        let mut hint = SizeHint::new();
+        hint.set_lower(self.incoming.size_hint().lower() + read);
+        if let Some(upper) = self.incoming.size_hint().upper() {
+            hint.set_upper(upper + read);
+        }
+        hint
     }
 }
 

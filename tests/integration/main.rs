@@ -20,6 +20,7 @@ mod h2c;
 mod harness;
 mod harness_itself;
 mod in_flight;
+mod jobs;
 mod limits;
 mod logs;
 mod memory;

@@ -12,7 +12,7 @@ use prometheus_client::encoding::DescriptorEncoder;
 use super::writer::Families;
 use crate::admin::pool::status_label;
 use crate::admin::process::ProcessFigures;
-use crate::admin::{PoolFigures, RouteFigures, Snapshot, UpstreamFigures, VERSION};
+use crate::admin::{JobFigures, PoolFigures, RouteFigures, Snapshot, UpstreamFigures, VERSION};
 use crate::metrics::{CacheResult, UnreadBody};
 
 /// All that one scrape shows.
@@ -30,6 +30,7 @@ impl Collector for Scrape {
         families.cache(&self.snapshot)?;
         families.rate_limits(&self.snapshot)?;
         families.in_flight(&self.snapshot)?;
+        families.jobs(&self.snapshot)?;
         families.upstreams(&self.snapshot)?;
         families.savings(&self.snapshot)?;
         families.listeners(self)?;
@@ -157,6 +158,38 @@ impl Families<'_> {
             pools().flat_map(|pool| {
                 pool.shed.iter().map(|(reason, count)| ([("pool", &*pool.name), ("reason", *reason)], *count))
             }),
+        )
+    }
+
+    fn jobs(&mut self, snapshot: &Snapshot) -> fmt::Result {
+        let jobs = || snapshot.jobs.iter();
+        let label = |job: &'_ JobFigures| ("job", job.name.to_string());
+        self.gauges("forebay_jobs_active", "Jobs at work.", jobs().map(|job| ([label(job)], job.active)))?;
+        self.counters(
+            "forebay_jobs",
+            "Jobs that are over, by how they ended.",
+            jobs().flat_map(|job| {
+                job.ended
+                    .iter()
+                    .map(move |(outcome, count)| ([label(job), ("outcome", (*outcome).to_owned())], *count))
+            }),
+        )?;
+        self.counters(
+            "forebay_jobs_unrecognised",
+            "Answers that named no job, or told no state.",
+            jobs().flat_map(|job| {
+                job.unrecognised.map(|(at, count)| ([label(job), ("at", at.to_owned())], count))
+            }),
+        )?;
+        self.counters(
+            "forebay_jobs_overflowed",
+            "Jobs for which there was no room.",
+            jobs().map(|job| ([label(job)], job.overflowed)),
+        )?;
+        self.counters(
+            "forebay_jobs_failed_saves",
+            "Times that the state file could not be written.",
+            jobs().map(|job| ([label(job)], job.failed_saves)),
         )
     }
 

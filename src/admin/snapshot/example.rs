@@ -78,6 +78,14 @@ impl Snapshot {
                 },
                 shed: vec![("full", 3), ("timeout", 1), ("would_refuse", 9)],
             }],
+            jobs: vec![JobFigures {
+                name: "scan".into(),
+                active: 2,
+                ended: vec![("done", 40), ("expired", 1), ("gone", 2), ("released", 3)],
+                unrecognised: [("start", 1), ("status", 5)],
+                overflowed: 0,
+                failed_saves: 0,
+            }],
             upstreams: vec![UpstreamFigures {
                 name: "scan".into(),
                 requests: vec![(Some(200), 4), (Some(503), 1), (None, 2)],

@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    CacheFigures, LimitFigures, PoolFigures, QueueFigures, ReloadFigures, RouteFigures, ServerFigures,
-    Snapshot, UpstreamFigures,
+    CacheFigures, JobFigures, LimitFigures, PoolFigures, QueueFigures, ReloadFigures, RouteFigures,
+    ServerFigures, Snapshot, UpstreamFigures,
 };
 use crate::admin::limits::words;
 use crate::admission::{Pool, ShedReason};
 use crate::cache::{Cache, Live};
+use crate::jobs::Outcome;
 use crate::metrics::{CacheResult, RouteMetrics, UnreadBody};
-use crate::policy::{Policy, State};
+use crate::policy::{JobPolicy, Policy, State};
 use crate::rate_limit::RateLimit;
 use crate::upstream::{Cluster, ServerStats};
 
@@ -36,6 +37,7 @@ impl Snapshot {
             cache: CacheFigures::of(&state.cache),
             rate_limits: policy.rate_limits.iter().map(|limit| LimitFigures::of(limit)).collect(),
             pools: policy.pools.iter().map(|pool| PoolFigures::of(pool)).collect(),
+            jobs: policy.jobs.iter().map(|job| JobFigures::of(job)).collect(),
             upstreams: upstreams
                 .map(|(name, cluster)| UpstreamFigures::of(Arc::clone(name), cluster))
                 .collect(),
@@ -126,6 +128,24 @@ impl PoolFigures {
                 next: pool.line(SHOWN_IN_LINE),
             },
             shed: ShedReason::ALL.into_iter().map(|reason| (reason.as_str(), pool.shed_by(reason))).collect(),
+        }
+    }
+}
+
+impl JobFigures {
+    fn of(job: &JobPolicy) -> Self {
+        let figures = &job.table.figures;
+        let ended = |outcome: Outcome| (outcome.as_str(), figures.outcome(outcome).value());
+        Self {
+            name: Arc::clone(&job.spec.name),
+            active: job.table.active() as u64,
+            ended: Outcome::ALL.into_iter().map(ended).collect(),
+            unrecognised: [
+                ("start", figures.unrecognised_starts.value()),
+                ("status", figures.unrecognised_statuses.value()),
+            ],
+            overflowed: figures.overflowed.value(),
+            failed_saves: figures.failed_saves.value(),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use http::request::Parts;
 use serde::Serialize;
 
+use super::jobs::JobReport;
 use super::limits::{InFlightReport, RateLimitReport};
 use super::routing::{Rival, Winner, judge};
 use super::sharing::{CacheReport, CollapseReport};
@@ -34,6 +35,8 @@ pub(super) struct Report {
     pub(super) identity: Option<IdentityReport>,
     pub(super) rate_limits: Vec<RateLimitReport>,
     pub(super) in_flight: Option<InFlightReport>,
+    /// What it has to do with a job.
+    pub(super) job: Option<JobReport>,
     pub(super) cache: Option<CacheReport>,
     pub(super) collapse: Option<CollapseReport>,
     /// The coding that a text gets after the cache, or `none`; null where the route does not compress.
@@ -120,6 +123,7 @@ impl Report {
             identity: None,
             rate_limits: Vec::new(),
             in_flight: None,
+            job: None,
             cache: None,
             collapse: None,
             compress: None,
@@ -141,6 +145,7 @@ impl Report {
         self.identity = Some(IdentityReport::of(asked));
         self.rate_limits = RateLimitReport::all(asked, digester);
         self.in_flight = route.in_flight.as_ref().map(|pool| InFlightReport::of(pool, asked, digester));
+        self.job = JobReport::of(asked);
         self.cache = Some(CacheReport::of(asked, state));
         self.collapse = Some(CollapseReport::of(asked));
         let is_meant = |spec: &&upstream::Spec| spec.name == route.upstream_name;

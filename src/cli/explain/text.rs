@@ -19,6 +19,9 @@ pub(super) fn render(report: &Report, colour: bool) -> String {
         page.identity(identity);
     }
     page.limits(report);
+    if let Some(job) = &report.job {
+        page.row("job", &job.job, &job.meaning());
+    }
     if let Some(cache) = &report.cache {
         page.cache(cache);
     }

@@ -1,6 +1,8 @@
 //! From a plan, which has no problems any more, to the policy: what survives reloads is found by its name and takes its
 //! new settings here, all else is made anew.
 
+mod jobs;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,11 +14,12 @@ use crate::cache::{BodyRules, CachePolicy, KeyRules, Limits, Mode, NamePattern, 
 use crate::config::rate_limit::Charge as ConfigCharge;
 use crate::config::rate_limit::Mode as Enforcement;
 use crate::config::route::Collapse as ConfigCollapse;
-use crate::config::route::cache::{CacheMode, Credentials, RouteCache};
+use crate::config::route::cache::{CacheMode, Credentials};
 use crate::config::values::Period;
 use crate::config::{self, Config};
-use crate::metrics::RouteMetrics;
-use crate::policy::{AdminPolicy, Collapse, Destination, InFlight, ListenerPolicy, Policy, Route, State};
+use crate::policy::{
+    AdminPolicy, Collapse, Destination, InFlight, JobRole, ListenerPolicy, Policy, Route, State,
+};
 use crate::rate_limit::{self, Buckets, Charge, Quota, RateLimit};
 use crate::router::Router;
 use crate::server::Bounds;
@@ -31,7 +34,10 @@ pub fn attach(plan: Plan<'_>, state: &State) -> Policy {
     let rate_limits: Vec<_> = plan.rate_limits.iter().map(|limit| rate_limit(limit, state)).collect();
     let pools: Vec<_> = plan.pools.iter().map(|pool| in_flight(pool, state)).collect();
     let parts = Parts { upstreams: &upstreams, rate_limits: &rate_limits, pools: &pools };
-    let routes: Vec<_> = plan.routes.iter().map(|planned| Arc::new(route(planned, &parts, state))).collect();
+    let jobs = jobs::attach(&plan, &parts, state);
+    let attach_route =
+        |(index, planned)| Arc::new(route(planned, &parts, jobs::role(&plan, index, &jobs), state));
+    let routes: Vec<_> = plan.routes.iter().enumerate().map(attach_route).collect();
     let policy = Policy {
         listener: listener(plan.config),
         router: router(&plan, &routes),
@@ -39,6 +45,7 @@ pub fn attach(plan: Plan<'_>, state: &State) -> Policy {
         routes,
         upstreams,
         rate_limits,
+        jobs,
         pools: pools.into_iter().map(|in_flight| in_flight.pool).collect(),
         admin: admin(plan.config),
         effective: config::effective(plan.config),
@@ -109,18 +116,13 @@ fn in_flight(plan: &PoolPlan<'_>, state: &State) -> InFlight {
     InFlight { pool, per, is_adaptive }
 }
 
-fn route(plan: &RoutePlan<'_>, parts: &Parts<'_>, state: &State) -> Route {
+fn route(plan: &RoutePlan<'_>, parts: &Parts<'_>, job: Option<JobRole>, state: &State) -> Route {
     let config = plan.config;
-    let tags = |texts: &[toml::Spanned<String>]| -> Vec<TagTemplate> {
-        let captures: Vec<&str> = plan.captures.iter().map(String::as_str).collect();
-        texts.iter().filter_map(|text| TagTemplate::parse(text.get_ref(), &captures).ok()).collect()
-    };
     let limits: Vec<_> =
         plan.rate_limits.iter().filter_map(|index| parts.rate_limits.get(*index)).cloned().collect();
     let (rate_limits, upstream_rate_limits) =
         limits.into_iter().partition(|limit| limit.spec().charge == Charge::Request);
     let (upstream_name, upstream) = chosen(parts.upstreams, plan.upstream);
-    let figures = state.routes.keep(&plan.name, Default::default);
     Route {
         name: Arc::clone(&plan.name),
         upstream,
@@ -130,19 +132,20 @@ fn route(plan: &RoutePlan<'_>, parts: &Parts<'_>, state: &State) -> Route {
         upstream_rate_limits,
         in_flight: plan.pool.and_then(|index| parts.pools.get(index)).cloned(),
         priority: config.priority,
-        cache: cache(plan, config.cache.get_ref(), tags(&config.cache.get_ref().tags), &figures),
+        job,
+        cache: cache_policy(plan, state),
         compress: config.compress,
         collapse: match config.collapse {
             ConfigCollapse::Identity => Collapse::Identity,
             ConfigCollapse::Shared => Collapse::Shared,
             ConfigCollapse::Off => Collapse::Off,
         },
-        invalidates: tags(&config.invalidates),
+        invalidates: tags(plan, &config.invalidates),
         timeout: duration(config.timeout),
         idle_timeout: duration(config.idle_timeout),
         target: duration(config.target),
         server_timing: config.server_timing,
-        figures,
+        figures: state.routes.keep(&plan.name, Default::default),
     }
 }
 
@@ -151,13 +154,15 @@ fn chosen(upstreams: &[(Arc<str>, Arc<Cluster>)], index: usize) -> (Arc<str>, Ar
     upstreams[index].clone()
 }
 
-fn cache(
-    plan: &RoutePlan<'_>,
-    config: &RouteCache,
-    tags: Vec<TagTemplate>,
-    figures: &Arc<RouteMetrics>,
-) -> CachePolicy {
-    let when = || Arc::new(BodyRules { rules: plan.when.clone(), figures: Arc::clone(figures) });
+fn tags(plan: &RoutePlan<'_>, texts: &[toml::Spanned<String>]) -> Vec<TagTemplate> {
+    let captures: Vec<&str> = plan.captures.iter().map(String::as_str).collect();
+    texts.iter().filter_map(|text| TagTemplate::parse(text.get_ref(), &captures).ok()).collect()
+}
+
+fn cache_policy(plan: &RoutePlan<'_>, state: &State) -> CachePolicy {
+    let config = plan.config.cache.get_ref();
+    let figures = || state.routes.keep(&plan.name, Default::default);
+    let when = || Arc::new(BodyRules { rules: plan.when.clone(), figures: figures() });
     CachePolicy {
         mode: match config.mode {
             CacheMode::Standard => Mode::Standard,
@@ -169,7 +174,7 @@ fn cache(
         negative_ttl: duration(config.negative_ttl),
         stale_while_revalidate: duration(config.stale_while_revalidate),
         stale_if_error: duration(config.stale_if_error),
-        tags,
+        tags: tags(plan, &config.tags),
         key: KeyRules {
             query_ignore: config
                 .key
@@ -224,5 +229,6 @@ fn forget_the_rest(policy: &Policy, state: &State) {
     state.upstreams.retain(|name| policy.upstreams.iter().any(|(kept, _)| **kept == *name));
     state.buckets.retain(|name| policy.rate_limits.iter().any(|limit| *limit.spec().name == *name));
     state.pools.retain(|name| policy.pools.iter().any(|pool| *pool.spec().name == *name));
+    state.jobs.retain(|name| policy.jobs.iter().any(|job| *job.spec.name == *name));
     state.routes.retain(|name| policy.routes.iter().any(|route| *route.name == *name));
 }

@@ -184,3 +184,74 @@ proptest! {
         }
     }
 }
+
+const STARTS: &str = "[in_flight.scans]\nmax = 2\n[in_flight.others]\nmax = 2\n\
+    [[routes]]\nname = \"start\"\nmatch = \"POST /scan\"\nin_flight = \"scans\"\n\
+    [[routes]]\nname = \"status\"\nmatch = \"GET /scan/{tenant}/{id}\"\n\
+    [[routes]]\nname = \"upload\"\nmatch = \"PUT /scan/{tenant}/{id}\"\n";
+
+#[test]
+fn a_job_says_what_it_lacks_and_what_does_not_fit() {
+    assert_snapshot!(problems(&format!(
+        "{ONE_UPSTREAM}{STARTS}{}",
+        r#"
+[jobs.empty]
+
+[jobs.scan]
+start = "status"
+id = "scan_id"
+status = "statsu"
+state = "/state~"
+done = ["completed"]
+
+[jobs.other]
+start = "start"
+id = "/scan_id"
+status = "status"
+state = "/status"
+done = ["completed"]
+holds = "others"
+probe_headers = { "a b" = "x", Host = "y", X-Key = "\n" }
+pace = { factor = 0.5 }
+state_file = "jobs.json"
+
+[jobs.same]
+start = "start"
+id = "/id"
+status = "upload"
+state = "/status"
+done = ["completed"]
+state_file = "jobs.json"
+"#
+    )));
+}
+
+#[test]
+fn the_capture_that_names_a_job_is_called_like_its_pointer_or_is_the_only_one() {
+    let job = |id: &str, path: &str| {
+        format!(
+            "{ONE_UPSTREAM}[[routes]]\nname = \"start\"\nmatch = \"POST /scan\"\n\
+             [[routes]]\nname = \"status\"\nmatch = \"GET {path}\"\n[jobs.scan]\nstart = \"start\"\n\
+             id = \"{id}\"\nstatus = \"status\"\nstate = \"/s\"\ndone = [\"ok\"]\n"
+        )
+    };
+    for (id, path, expected) in [
+        ("/scan_id", "/{scan_id}", Some("scan_id")),
+        ("/data/scan_id", "/{tenant}/{scan_id}", Some("scan_id")),
+        ("/data/id", "/{number}", Some("number")),
+        ("/id", "/{tenant}/{number}", None),
+        ("/id", "/scan", None),
+    ] {
+        let loaded = loaded(&job(id, path));
+        let planned = plan(&loaded);
+        let capture = planned.as_ref().ok().map(|plan| plan.jobs[0].capture.as_str());
+        assert_eq!(capture, expected, "{id} {path}");
+    }
+}
+
+#[test]
+fn what_a_probe_asks_with_is_not_shown() {
+    let job = "[jobs.scan]\nprobe_headers = { Authorization = \"Bearer s3cret\" }\n";
+    let shown = crate::config::effective(&loaded(job).config);
+    assert!(shown.contains("Authorization") && !shown.contains("s3cret"), "{shown}");
+}

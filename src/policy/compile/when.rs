@@ -12,7 +12,7 @@ use crate::http::json::Pointer;
 pub(super) fn check(rules: &[Spanned<When>], findings: &mut Findings<'_>) -> Vec<BodyRule> {
     let mut checked = Vec::new();
     for rule in rules {
-        let pointer = check_pointer(rule, findings);
+        let pointer = check_rule_pointer(rule, findings);
         let values = &rule.get_ref().values;
         if values.is_empty() {
             let problem = Problem::at(rule.span(), "the rule does not say which values match");
@@ -40,12 +40,17 @@ pub(super) fn check(rules: &[Spanned<When>], findings: &mut Findings<'_>) -> Vec
     checked
 }
 
-fn check_pointer(rule: &Spanned<When>, findings: &mut Findings<'_>) -> Option<Pointer> {
+fn check_rule_pointer(rule: &Spanned<When>, findings: &mut Findings<'_>) -> Option<Pointer> {
     let Some(text) = &rule.get_ref().pointer else {
         let problem = Problem::at(rule.span(), "the rule does not say where the value is");
         findings.missing(&rule.span(), problem.help("add: pointer = \"/status\""));
         return None;
     };
+    check_pointer(text, findings)
+}
+
+/// A pointer, told when it is none.
+pub(super) fn check_pointer(text: &Spanned<String>, findings: &mut Findings<'_>) -> Option<Pointer> {
     match Pointer::parse(text.get_ref()) {
         Ok(pointer) => Some(pointer),
         Err(error) => {
