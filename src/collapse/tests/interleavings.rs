@@ -9,7 +9,9 @@ use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use shuttle::future::block_on;
 use shuttle::rand::{Rng as _, thread_rng};
+use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use shuttle::thread::{self, JoinHandle};
+use shuttle::{Config, Runner};
 
 use self::checked::flight::{Outcome, Producer, Seat};
 use self::checked::flights::{Flights, Joined};
@@ -83,8 +85,11 @@ fn check(patience_ends: bool, test: impl Fn(&Arc<Flights<Words>>) + Send + Sync 
     };
     let run = Arc::new(run);
     let again = Arc::clone(&run);
-    shuttle::check_random(move || run(), 1000);
-    shuttle::check_pct(move || again(), 1000, 3);
+    // The checker's locks are large, and a shard has one.
+    let mut config = Config::new();
+    config.stack_size = 256 * 1024;
+    Runner::new(RandomScheduler::new(1000), config.clone()).run(move || run());
+    Runner::new(PctScheduler::new(3, 1000), config).run(move || again());
 }
 
 /// Two of them fill the window.
