@@ -249,6 +249,27 @@ mod tests {
         assert_ne!(key("/?a=1&a=2"), key("/?a=2&a=1"));
     }
 
+    /// Servers read these in different ways: what may mean something else is something else.
+    #[test]
+    fn what_a_server_may_tell_apart_has_keys_of_its_own() {
+        let digester = Digester::random();
+        for rules in [KeyRules { query_sort: true, ..KeyRules::default() }, ignoring(&["_"])] {
+            let key = |url: &str| rules.key(&digester, "http", &parts(url, &[]));
+            for (one, other) in [
+                ("/?a", "/?a="),
+                ("/?a=+", "/?a=%20"),
+                ("/?a=1&a=1", "/?a=1"),
+                ("/?A=1", "/?a=1"),
+                ("/?=1", "/"),
+            ] {
+                assert_ne!(key(one), key(other), "{one} {other}");
+            }
+            for (one, other) in [("/?", "/"), ("/?&", "/"), ("/?a&&b", "/?a&b"), ("/?a&", "/?a")] {
+                assert_eq!(key(one), key(other), "{one} {other}");
+            }
+        }
+    }
+
     #[test]
     fn named_fields_are_part_of_the_key() {
         let digester = Digester::random();
@@ -304,6 +325,27 @@ mod tests {
             let rules = KeyRules { headers: vec![HeaderName::from_static("x")], ..KeyRules::default() };
             let key = |url: &str, x: &str| rules.key(&digester, "http", &parts(url, &[("x", x)]));
             prop_assert_eq!(key(&one, &x) == key(&two, &y), one == two && x == y);
+        }
+
+        /// Ignoring takes out what it names and nothing else; sorting moves nothing past its own name.
+        #[test]
+        fn rules_about_queries_are_exact(query in "(([ab]|utm_[xy])?(=[12+]?)?&){0,6}([ab]|%20|\\+)?") {
+            let rules = KeyRules { query_sort: true, ..ignoring(&["utm_*"]) };
+            let name = |parameter: &&str| parameter.split('=').next().unwrap_or_default().to_owned();
+            let kept: Vec<&str> =
+                query.split('&').filter(|parameter| !parameter.is_empty() && !parameter.starts_with("utm_")).collect();
+            let found = rules.parameters(&query);
+            prop_assert!(found.is_sorted_by_key(name));
+            for parameter in &kept {
+                let same = |all: &[&str]| -> Vec<String> {
+                    all.iter().filter(|other| name(other) == name(parameter)).map(|text| (*text).to_owned()).collect()
+                };
+                prop_assert_eq!(same(&found), same(&kept), "the order of one name is kept");
+            }
+            prop_assert_eq!(found.len(), kept.len());
+            // A rule that has been applied changes nothing more.
+            let again = found.join("&");
+            prop_assert_eq!(rules.parameters(&again), found.clone());
         }
     }
 }
