@@ -20,6 +20,9 @@ pub mod router;
 // Who is asking: address, identity, partition key.
 pub mod client;
 
+// Starts that are the same: one is made.
+pub mod dedupe;
+
 // How often a client may ask.
 pub mod rate_limit;
 

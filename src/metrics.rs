@@ -4,10 +4,12 @@
 //! asks. Nothing here takes a lock, and nothing allocates but the first request with a new status class. Reads are not
 //! one consistent cut: two figures read in a row may belong to two moments.
 
+mod dedupe;
 mod histogram;
 mod route;
 mod status;
 
+pub use dedupe::DedupeResult;
 pub use histogram::{Histogram, HistogramSnapshot};
 pub use route::{CacheResult, MethodClass, RequestCount, RouteMetrics, UnreadBody};
 pub use status::StatusCounts;

@@ -22,9 +22,11 @@ pub use state::{Afterlife, ListenerFigures, Registry, ReloadFigures, State};
 use crate::admission::{Pool, Sample, Verdict};
 use crate::cache::{CachePolicy, KeyRules, TagTemplate};
 use crate::client::{IdentityFields, KeySpec, TrustedProxies};
+use crate::dedupe::{By, Starts};
 use crate::http::target;
 use crate::metrics::RouteMetrics;
 use crate::rate_limit::RateLimit;
+use crate::refusal::Refusal;
 use crate::router::Router;
 use crate::server::Bounds;
 use crate::upstream::Cluster;
@@ -101,6 +103,8 @@ pub struct Route {
     pub compress: bool,
     /// Who shares a fetch.
     pub collapse: Collapse,
+    /// How starts that are the same are made once.
+    pub dedupe: Option<Dedupe>,
     /// Tags dropped after a write.
     pub invalidates: Vec<TagTemplate>,
     /// For the whole exchange.
@@ -124,6 +128,19 @@ pub struct InFlight {
     pub per: Option<KeySpec>,
     /// Whether the pool finds its cap by how the upstream fares.
     pub is_adaptive: bool,
+}
+
+/// Which starts are the same.
+#[derive(Debug, Clone)]
+pub struct Dedupe {
+    /// By what.
+    pub by: By,
+    /// For how long an answer is kept.
+    pub window: Duration,
+    /// Count, share nothing.
+    pub observe: bool,
+    /// Those that are under way or kept.
+    pub starts: Arc<Starts<Refusal>>,
 }
 
 /// Who shares one upstream request.

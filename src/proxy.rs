@@ -14,6 +14,7 @@ pub(crate) mod alone;
 pub(crate) mod asked;
 mod body;
 mod compress;
+mod dedupe;
 mod direct;
 mod exchange;
 mod fetch;
@@ -50,7 +51,7 @@ use crate::refusal::{ALLOWED_METHODS, Refusal};
 use crate::server::{Bounds, Handler, Peer};
 
 /// The proxy: what survives reloads, and the policy in force.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Proxy {
     /// What survives reloads.
     pub state: Arc<State>,
@@ -119,6 +120,10 @@ impl Proxy {
     ) -> Result<Step, Refusal> {
         let asked = intake::receive(parts, body.as_ref(), peer, &self.policy.load(), &self.state, exchange)?;
         let Some(asked) = asked else { return Ok(Step::Answered(about_the_server())) };
+        if asked.may_be_repeated() {
+            // Charged when it is known that no equal one is under way.
+            return Ok(Step::Onward(asked, None));
+        }
         if !exchange.is_own {
             exchange.charge(&asked, &asked.route().rate_limits)?;
         }
@@ -153,7 +158,7 @@ impl Proxy {
         asked: Box<Asked>,
         missed: Option<Missed>,
         body: &mut Option<Incoming>,
-        peer: &Peer,
+        peer: &Arc<Peer>,
         exchange: &mut Exchange,
     ) -> Result<Response<Body>, Refusal> {
         let began = exchange.began;
@@ -165,6 +170,7 @@ impl Proxy {
                     Box::pin(self.fly(asked, missed, peer, exchange)).await
                 }
                 Some(missed) => self.forward(asked, body, missed.reason, peer, exchange).await,
+                None if asked.may_be_repeated() => Box::pin(self.once(asked, body, peer, exchange)).await,
                 None => {
                     let reason = if asked.parts.method.is_safe() { Forward::Bypass } else { Forward::Method };
                     self.forward(asked, body, reason, peer, exchange).await

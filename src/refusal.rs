@@ -58,6 +58,10 @@ pub enum Refusal {
     TooManyFollowers,
     /// `only-if-cached`, and nothing usable is stored (RFC 9111 section 5.2.1.7).
     OnlyIfCached,
+    /// The key of a start was used for another request.
+    KeyReused,
+    /// The start was made under this key, and its answer could not be kept.
+    NotRepeatable,
     /// The request's own processing failed; the fault is forebay's.
     Internal,
 }
@@ -123,6 +127,10 @@ impl Refusal {
             Self::ExchangeTimeout => "The exchange took longer than the route allows.".into(),
             Self::TooManyFollowers => "More requests than allowed wait for this answer already.".into(),
             Self::OnlyIfCached => "The request said only-if-cached, and nothing usable is stored.".into(),
+            Self::KeyReused => "The key was used for a request with another body.".into(),
+            Self::NotRepeatable => {
+                "The request with this key was made, and its answer cannot be repeated.".into()
+            }
             Self::Internal => "forebay failed on this request.".into(),
         }
     }

@@ -77,6 +77,7 @@ struct RateLimit<'a> {
 struct Saved {
     cache: u64,
     collapse: u64,
+    dedupe: u64,
     total: u64,
 }
 
@@ -150,10 +151,10 @@ fn times(duration: &HistogramSnapshot) -> Times {
 }
 
 fn saved<'a>(routes: impl Iterator<Item = &'a RouteFigures>) -> Saved {
-    let (cache, collapse) = routes.fold((0, 0), |(cache, collapse), route| {
-        (cache + route.saved_by_cache, collapse + route.saved_by_collapse)
+    let (cache, collapse, dedupe) = routes.fold((0, 0, 0), |(cache, collapse, dedupe), route| {
+        (cache + route.saved_by_cache, collapse + route.saved_by_collapse, dedupe + route.saved_by_dedupe)
     });
-    Saved { cache, collapse, total: cache + collapse }
+    Saved { cache, collapse, dedupe, total: cache + collapse + dedupe }
 }
 
 #[cfg(test)]

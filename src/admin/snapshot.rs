@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::admission::Waiting;
-use crate::metrics::{CacheResult, HistogramSnapshot, RequestCount, UnreadBody};
+use crate::metrics::{CacheResult, DedupeResult, HistogramSnapshot, RequestCount, UnreadBody};
 
 /// All figures.
 #[derive(Debug, Clone)]
@@ -63,6 +63,10 @@ pub struct RouteFigures {
     pub saved_by_cache: u64,
     /// Upstream requests that collapsing saved.
     pub saved_by_collapse: u64,
+    /// Upstream requests that equal starts saved.
+    pub saved_by_dedupe: u64,
+    /// By [`DedupeResult`], in the order of [`DedupeResult::ALL`].
+    pub dedupe: [u64; DedupeResult::ALL.len()],
     /// How long the upstream would have worked on them.
     pub time_saved: Duration,
     /// Stored responses.

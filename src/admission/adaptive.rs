@@ -16,6 +16,9 @@ const SHORTEST_ROUND: usize = 8;
 /// The lowest mean is forgotten after this time, or the one after: a backend may become slower for good.
 const MEMORY: Duration = Duration::from_mins(5);
 
+/// An answer that takes so much longer than at best may still be as quick as ever.
+const NOISE: Duration = Duration::from_millis(20);
+
 /// What was learnt about a backend.
 #[derive(Debug)]
 pub(super) struct Adaptive {
@@ -82,7 +85,7 @@ impl Adaptive {
         if sample.began < self.round.began {
             return None;
         }
-        let usual = self.lowest.iter().flatten().min().map(|lowest| *lowest * 2);
+        let usual = self.lowest.iter().flatten().min().map(|lowest| *lowest + (*lowest).max(NOISE));
         self.round.count(sample, usual, in_flight >= self.limit);
         if self.round.answers < self.limit.max(SHORTEST_ROUND) {
             return None;

@@ -1,6 +1,7 @@
 //! `[[routes]]`: what applies to which requests.
 
 pub mod cache;
+pub mod dedupe;
 pub mod when;
 
 use schemars::JsonSchema;
@@ -8,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use self::cache::RouteCache;
+use self::dedupe::Dedupe;
 use super::one_or_many::OneOrMany;
 use super::values::Period;
 
@@ -42,6 +44,9 @@ pub struct Route {
     pub cache: Spanned<RouteCache>,
     /// Whether text is compressed for clients that take it (zstd, br, gzip), after the cache.
     pub compress: bool,
+    /// Which starts are the same, so that one is made. Absent: none.
+    #[schemars(with = "Option<Dedupe>")]
+    pub dedupe: Option<Spanned<Dedupe>>,
     /// Who shares the response of one upstream request (GET and HEAD).
     pub collapse: Collapse,
     /// Headers, and cookies as `cookie:NAME`, that tell clients apart. Absent: Authorization, Proxy-Authorization,
@@ -73,6 +78,7 @@ impl Default for Route {
             invalidates: Vec::new(),
             cache: Spanned::new(0..0, RouteCache::default()),
             compress: false,
+            dedupe: None,
             collapse: Collapse::Identity,
             identity: None,
             timeout: None,

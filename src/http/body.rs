@@ -69,6 +69,8 @@ pub enum RequestBody {
     /// None.
     #[default]
     Empty,
+    /// A client's that was read already.
+    Whole(Bytes),
     /// A client's, while it arrives.
     Upload(Box<Upload>),
 }
@@ -105,7 +107,7 @@ impl RequestBody {
     /// How the upload fares; `None` without a body.
     pub fn outcome(&self) -> Option<UploadOutcome> {
         match self {
-            Self::Empty => None,
+            Self::Empty | Self::Whole(_) => None,
             Self::Upload(upload) => Some(upload.outcome.clone()),
         }
     }
@@ -121,6 +123,8 @@ impl Body for RequestBody {
     ) -> Poll<Option<Result<Frame<Bytes>, UploadFault>>> {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
+            Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Self::Upload(upload) => upload.poll_frame(cx),
         }
     }
@@ -128,6 +132,7 @@ impl Body for RequestBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
+            Self::Whole(bytes) => bytes.is_empty(),
             Self::Upload(upload) => upload.incoming.is_end_stream(),
         }
     }
@@ -135,6 +140,7 @@ impl Body for RequestBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Self::Upload(upload) => upload.incoming.size_hint(),
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 
-use super::{Counter, Gauge, Histogram, StatusCounts, TimeTotal};
+use super::{Counter, DedupeResult, Gauge, Histogram, StatusCounts, TimeTotal};
 
 /// The figures of one route. They outlive a reload under the route's name.
 #[derive(Debug, Default)]
@@ -13,6 +13,7 @@ pub struct RouteMetrics {
     requests: [StatusCounts; MethodClass::ALL.len()],
     cache: [Counter; CacheResult::ALL.len()],
     unread: [Counter; UnreadBody::ALL.len()],
+    dedupe: [Counter; DedupeResult::ALL.len()],
     /// From the request's head to the last byte of the answer.
     pub duration: Histogram,
     /// Requests that have begun and whose answer is not through yet.
@@ -21,6 +22,8 @@ pub struct RouteMetrics {
     pub saved_by_cache: Counter,
     /// Upstream requests that somebody else's flight made unnecessary.
     pub saved_by_collapse: Counter,
+    /// Upstream requests that an equal start made unnecessary.
+    pub saved_by_dedupe: Counter,
     /// How long the upstream would have worked on what was saved.
     pub seconds_saved: TimeTotal,
     /// A moving mean of the upstream's time to a response's head, in microseconds.
@@ -53,6 +56,18 @@ impl RouteMetrics {
     /// How many bodies could not be asked for that reason.
     pub fn unread_count(&self, why: UnreadBody) -> u64 {
         self.unread.get(why as usize).map_or(0, Counter::value)
+    }
+
+    /// Counts what `dedupe` made of a request.
+    pub fn count_dedupe(&self, result: DedupeResult) {
+        if let Some(counter) = self.dedupe.get(result as usize) {
+            counter.inc();
+        }
+    }
+
+    /// How often `dedupe` made that of a request.
+    pub fn dedupe_count(&self, result: DedupeResult) -> u64 {
+        self.dedupe.get(result as usize).map_or(0, Counter::value)
     }
 
     /// The upstream took so long to its head; remembered as what a saved request would have cost.
@@ -217,6 +232,9 @@ mod tests {
     fn every_class_counts_in_its_own_place() {
         for (at, method) in MethodClass::ALL.into_iter().enumerate() {
             assert_eq!(method as usize, at);
+        }
+        for (at, result) in DedupeResult::ALL.into_iter().enumerate() {
+            assert_eq!(result as usize, at);
         }
         for (at, result) in CacheResult::ALL.into_iter().enumerate() {
             assert_eq!(result as usize, at);

@@ -5,6 +5,7 @@
 //! any more, is attached to the state that survives a reload.
 
 mod attach;
+mod dedupe;
 mod jobs;
 mod limits;
 mod listeners;

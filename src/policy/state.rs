@@ -15,11 +15,13 @@ use crate::admission::Pool;
 use crate::cache::{Cache, Limits};
 use crate::clock::Clock;
 use crate::collapse::Flights;
+use crate::dedupe::Starts;
 use crate::digest::Digester;
 use crate::jobs::Bells;
 use crate::logging::AccessLog;
 use crate::metrics::{Counter, Gauge, RouteMetrics};
 use crate::rate_limit::Buckets;
+use crate::refusal::Refusal;
 use crate::server::Connections;
 use crate::upstream::{Cluster, Connector};
 
@@ -38,6 +40,8 @@ pub struct State {
     pub unrouted: Arc<RouteMetrics>,
     /// Counters of the rate limits.
     pub buckets: Registry<Buckets>,
+    /// Starts under way, by route.
+    pub starts: Registry<Starts<Refusal>>,
     /// In-flight pools.
     pub pools: Registry<Pool>,
     /// Jobs at work, each with what it holds.
@@ -104,6 +108,7 @@ impl State {
             routes: Registry::default(),
             unrouted: Arc::default(),
             buckets: Registry::default(),
+            starts: Registry::default(),
             pools: Registry::default(),
             jobs: Registry::default(),
             bells: Arc::default(),

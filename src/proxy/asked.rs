@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use bytes::Bytes;
 use http::Uri;
 use http::header::{self, HeaderValue};
 use http::request::Parts;
@@ -36,6 +37,8 @@ pub(crate) struct Asked {
     identity: OnceLock<Option<[u8; 16]>>,
     digester: Digester,
     pub(super) has_body: bool,
+    /// Its body, where that was read already.
+    pub(super) upload: Option<Bytes>,
 }
 
 impl Asked {
@@ -52,7 +55,17 @@ impl Asked {
             // One stored body for all codings, and one that can be read. Here, so that the upstream, the key and the variant know of no other coding either.
             parts.headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         }
-        Self { parts, route, names, captures, client, identity: OnceLock::new(), digester, has_body }
+        Self {
+            parts,
+            route,
+            names,
+            captures,
+            client,
+            identity: OnceLock::new(),
+            digester,
+            has_body,
+            upload: None,
+        }
     }
 
     /// What happens to the requests of its kind.
@@ -68,6 +81,12 @@ impl Asked {
     /// Why it may not.
     pub(crate) fn alone(&self) -> Option<Alone> {
         Alone::reason(&self.parts, self.has_body, &self.route)
+    }
+
+    /// Whether it is a start that may be the same as another.
+    pub(crate) fn may_be_repeated(&self) -> bool {
+        let is_start = !self.parts.method.is_safe() && !self.parts.headers.contains_key(header::UPGRADE);
+        self.route.dedupe.is_some() && is_start
     }
 
     /// Whose request it is.

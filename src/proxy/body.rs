@@ -2,6 +2,7 @@
 
 mod coded;
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -43,7 +44,15 @@ enum Source {
     Window(Box<Window>),
     Coded(Box<Coded>),
     Start(Box<StartBody>),
+    Resumed(Box<Resumed>),
     Broken,
+}
+
+/// A body of which the beginning was read already.
+#[derive(Debug)]
+struct Resumed {
+    read: VecDeque<Bytes>,
+    rest: Body,
 }
 
 /// The body broke off: the client must see that it is not complete.
@@ -115,11 +124,20 @@ impl Body {
         (self, None)
     }
 
+    /// What was read of it already, and the rest.
+    pub(super) fn resumed(read: Vec<Bytes>, rest: Self) -> Self {
+        Self::from(Source::Resumed(Box::new(Resumed { read: read.into(), rest })))
+    }
+
     /// Breaks off at this time, where the upstream still sends then; what is in memory already is not held up by it.
     pub(super) fn until(mut self, deadline: Instant) -> Self {
         if matches!(
             self.source,
-            Source::Upstream(_) | Source::Flight(_) | Source::Window(_) | Source::Start(_)
+            Source::Upstream(_)
+                | Source::Flight(_)
+                | Source::Window(_)
+                | Source::Start(_)
+                | Source::Resumed(_)
         ) {
             self.deadline.set(Some(deadline));
         }
@@ -192,6 +210,10 @@ impl Source {
             Self::Flight(reader) => Pin::new(reader).poll_frame(cx).map_err(|_| BrokenOff),
             Self::Window(window) => Pin::new(window).poll_frame(cx).map_err(|_| BrokenOff),
             Self::Coded(coded) => coded.poll_frame(cx),
+            Self::Resumed(resumed) => match resumed.read.pop_front() {
+                Some(chunk) => Poll::Ready(Some(Ok(Frame::data(chunk)))),
+                None => Pin::new(&mut resumed.rest).poll_frame(cx),
+            },
             Self::Broken => Poll::Ready(Some(Err(BrokenOff))),
         }
     }
@@ -207,7 +229,7 @@ impl Source {
             Self::Flight(reader) => reader.is_end_stream(),
             Self::Window(window) => window.is_end_stream(),
             Self::Coded(coded) => coded.is_end_stream(),
-            Self::Broken => false,
+            Self::Resumed(_) | Self::Broken => false,
         }
     }
 
@@ -221,7 +243,7 @@ impl Source {
             Self::Start(body) => body.size_hint(),
             Self::Flight(reader) => reader.size_hint(),
             Self::Window(window) => window.size_hint(),
-            Self::Coded(_) | Self::Broken => SizeHint::default(),
+            Self::Coded(_) | Self::Resumed(_) | Self::Broken => SizeHint::default(),
         }
     }
 }

@@ -44,6 +44,19 @@ impl Proxy {
         exchange.charge(&asked, &asked.route().upstream_rate_limits)?;
         // In a box of its own, and only where there is a pool: the usual way stays small.
         let permit = if asked.route().in_flight.is_some() { Box::pin(asked.admit()).await? } else { None };
+        self.send_on(asked, body, reason, peer, exchange, permit).await
+    }
+
+    /// Sends on a request that was let through.
+    pub(super) async fn send_on(
+        &self,
+        asked: Box<Asked>,
+        body: &mut Option<Incoming>,
+        reason: Forward,
+        peer: &Peer,
+        exchange: &mut Exchange,
+        permit: Option<Permit>,
+    ) -> Result<Response<Body>, Refusal> {
         exchange.queued = permit.as_ref().map(Permit::waited);
         let admitted = self.state.clock.now();
         let route = Arc::clone(asked.route());
@@ -100,14 +113,17 @@ impl Proxy {
     /// The request as it is sent, and how its upload fares.
     fn outgoing(
         &self,
-        asked: Box<Asked>,
+        mut asked: Box<Asked>,
         body: &mut Option<Incoming>,
         peer: &Peer,
         exchange: &Exchange,
     ) -> (Request<RequestBody>, Option<UploadOutcome>) {
         let patience = asked.route().upstream.patience().body;
-        let has_body = asked.has_body;
+        let (has_body, read) = (asked.has_body, asked.upload.take());
         let mut parts = asked.into_outgoing(peer, &exchange.id);
+        if let Some(read) = read {
+            return (Request::from_parts(parts, RequestBody::Whole(read)), None);
+        }
         let Some(incoming) = body.take().filter(|_| has_body) else {
             return (Request::from_parts(parts, RequestBody::Empty), None);
         };

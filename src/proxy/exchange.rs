@@ -16,7 +16,7 @@ use super::compress::Wish;
 use super::{Body, request_id};
 use crate::clock::Clock;
 use crate::logging::{AccessLog, Entry};
-use crate::metrics::{CacheResult, RouteMetrics};
+use crate::metrics::{CacheResult, DedupeResult, RouteMetrics};
 use crate::policy::{Route, State};
 use crate::rate_limit::{self, Charges, RateLimit};
 use crate::refusal::Refusal;
@@ -134,6 +134,47 @@ impl Exchange {
         }
     }
 
+    /// What `dedupe` made of it.
+    pub(super) fn count_dedupe(&mut self, result: DedupeResult) {
+        self.figures.count_dedupe(result);
+        if result == DedupeResult::Shared {
+            self.figures.count_saved(&self.figures.saved_by_dedupe);
+        }
+    }
+
+    /// The upstream took so long.
+    pub(super) fn observe_upstream(&mut self, took: Duration) {
+        self.upstream = Some(took);
+        self.figures.observe_upstream(took);
+    }
+
+    /// The record of what is done for several requests at once, each of which has its own: counted and logged nowhere.
+    pub(super) fn on_behalf_of_several(&self, peer: &Peer) -> Box<Self> {
+        Box::new(Self {
+            clock: self.clock,
+            began: self.began,
+            id: self.id.clone(),
+            method: self.method.clone(),
+            status: self.status,
+            bytes: 0,
+            figures: Arc::default(),
+            is_in_progress: false,
+            charges: Charges::default(),
+            queued: None,
+            upstream: None,
+            has_server_timing: false,
+            line: None,
+            wish: None,
+            is_own: self.is_own,
+            _in_use: peer.watch.begin_exchange(),
+        })
+    }
+
+    /// What was charged is given back.
+    pub(super) fn refund(&mut self) {
+        std::mem::take(&mut self.charges).refund();
+    }
+
     /// The answer goes out.
     pub(super) fn answered(mut self: Box<Self>, mut response: Response<Body>) -> Response<Body> {
         self.status = response.status();
@@ -153,7 +194,7 @@ impl Exchange {
     /// A refusal goes out; what was charged for nothing is given back.
     pub(super) fn refused(mut self: Box<Self>, refusal: &Refusal) -> Response<Body> {
         if refusal.is_before_upstream() {
-            std::mem::take(&mut self.charges).refund();
+            self.refund();
         }
         self.status = refusal.status();
         if let Some(line) = &mut self.line {

@@ -3,6 +3,8 @@
 //! Such a request goes the way of every other, with its route, its pool and its place in a flight, as one from a client
 //! without credentials. It is counted and logged, but limits that count clients do not know it.
 
+use std::sync::Arc;
+
 use std::time::Duration;
 
 use http::{Request, StatusCode, Uri, header};
@@ -29,7 +31,7 @@ impl Proxy {
     /// Has a URL stored, `http://HOST/PATH?QUERY`, unless a fresh response is there already.
     pub async fn warm(&self, url: &Uri) -> Warmed {
         let began = self.state.clock.now();
-        let peer = Peer::own();
+        let peer = Arc::new(Peer::own());
         let request = request(url);
         let mut exchange = Box::new(Exchange::begin(&self.state, &request, &peer));
         exchange.is_own = true;

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Request, Response, Uri};
+use http_body::Body;
 use http_body_util::BodyExt as _;
 use tokio_util::task::TaskTracker;
 
@@ -102,18 +104,23 @@ impl Drop for Unstoppable {
 /// An answer that nobody waits for: read so far that the server is not cut off in the middle of a usual one.
 async fn read_alone(outcome: Outcome) {
     let Ok(Obtained { response, permit, birth }) = outcome else { return };
-    let mut body = response.into_body();
+    let body = response.into_body();
     if let Some(birth) = birth {
         return read_on(body, birth).await;
     }
+    read_rest(body).await;
+    drop(permit);
+}
+
+/// Reads an answer's body for nobody, so far as to do the server no harm.
+pub(super) async fn read_rest(mut body: impl Body<Data = Bytes> + Unpin) {
     let mut left = READ_ALONE;
     while let Some(Ok(frame)) = body.frame().await {
-        match left.checked_sub(frame.data_ref().map_or(0, bytes::Bytes::len)) {
+        match left.checked_sub(frame.data_ref().map_or(0, Bytes::len)) {
             Some(less) => left = less,
             None => break,
         }
     }
-    drop(permit);
 }
 
 /// Waits until the upstream has had its time, counted from the last chunk of the upload that it took.

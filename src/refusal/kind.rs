@@ -53,6 +53,8 @@ impl Refusal {
             Self::Upstream(Up::ResponseTimeout) | Self::ExchangeTimeout => UPSTREAM_TIMEOUT,
             Self::TooManyFollowers => TOO_MANY_WAITING,
             Self::OnlyIfCached => NOT_STORED,
+            Self::KeyReused => KEY_REUSED,
+            Self::NotRepeatable => NOT_REPEATABLE,
             Self::Internal => INTERNAL,
         }
     }
@@ -162,6 +164,18 @@ const NOT_STORED: Kind = kind(
     StatusCode::GATEWAY_TIMEOUT,
     "not-stored",
     "Nothing usable is stored",
+    "forebay; error=http_request_denied",
+);
+const KEY_REUSED: Kind = kind(
+    StatusCode::UNPROCESSABLE_ENTITY,
+    "key-reused",
+    "The key was used for another request",
+    "forebay; error=http_request_denied",
+);
+const NOT_REPEATABLE: Kind = kind(
+    StatusCode::CONFLICT,
+    "not-repeatable",
+    "The answer cannot be repeated",
     "forebay; error=http_request_denied",
 );
 const INTERNAL: Kind = kind(

@@ -84,7 +84,10 @@ async fn an_auto_cap_falls_when_the_origin_fails_and_rises_when_it_recovers() {
     let origin = Origin::start();
     origin.on("/broken", Script::status(503));
     origin.on("/well", Script::ok("done"));
-    let proxy = Proxy::start(&origin, &pool("max = 'auto', auto = { min = 1, max = 4 }")).await;
+    let config = "
+        in_flight.scans = { max = 'auto', auto = { min = 1, max = 4 } }
+        routes = [{ name = 'all', match = '/{*rest}', in_flight = 'scans', target = '60s' }]";
+    let proxy = Proxy::start(&origin, config).await;
     let cap = || proxy.metric("forebay_in_flight_max", IN_FLIGHT.1);
     assert_eq!(cap().await, 4.0);
     for (path, expected) in [("/broken", 3.0), ("/broken", 2.0), ("/broken", 1.0), ("/well", 2.0)] {

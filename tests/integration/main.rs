@@ -14,6 +14,7 @@ mod cache;
 mod cli;
 mod collapse;
 mod compression;
+mod dedupe;
 mod forwarding;
 mod framing;
 mod h2c;

@@ -13,7 +13,7 @@ use super::writer::Families;
 use crate::admin::pool::status_label;
 use crate::admin::process::ProcessFigures;
 use crate::admin::{JobFigures, PoolFigures, RouteFigures, Snapshot, UpstreamFigures, VERSION};
-use crate::metrics::{CacheResult, UnreadBody};
+use crate::metrics::{CacheResult, DedupeResult, UnreadBody};
 
 /// All that one scrape shows.
 #[derive(Debug)]
@@ -242,8 +242,22 @@ impl Families<'_> {
             "forebay_upstream_requests_saved",
             "Upstream requests that were not needed.",
             matched(snapshot).flat_map(|route| {
-                [("cache", route.saved_by_cache), ("collapse", route.saved_by_collapse)]
-                    .map(|(by, count)| ([route_label(route), ("by", by.into())], count))
+                let saved = [
+                    ("cache", route.saved_by_cache),
+                    ("collapse", route.saved_by_collapse),
+                    ("dedupe", route.saved_by_dedupe),
+                ];
+                saved.map(|(by, count)| ([route_label(route), ("by", by.into())], count))
+            }),
+        )?;
+        self.counters(
+            "forebay_dedupe_requests",
+            "Starts by what dedupe made of them; only routes that have it.",
+            matched(snapshot).filter(|route| route.dedupe.iter().any(|count| *count > 0)).flat_map(|route| {
+                DedupeResult::ALL
+                    .into_iter()
+                    .zip(route.dedupe)
+                    .map(|(result, count)| ([route_label(route), ("result", result.as_str().into())], count))
             }),
         )?;
         self.counters(

@@ -28,6 +28,10 @@ impl Snapshot {
         polls.saved_by_collapse.inc();
         polls.seconds_saved.add(Duration::from_millis(600));
         polls.in_progress.inc();
+        starts.saved_by_dedupe.inc();
+        [DedupeResult::First, DedupeResult::Shared]
+            .into_iter()
+            .for_each(|result| starts.count_dedupe(result));
         starts.answered(&Method::POST, StatusCode::TOO_MANY_REQUESTS, Duration::from_micros(80));
         Self {
             started: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),

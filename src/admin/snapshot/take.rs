@@ -11,7 +11,7 @@ use crate::admin::limits::words;
 use crate::admission::{Pool, ShedReason};
 use crate::cache::{Cache, Live};
 use crate::jobs::Outcome;
-use crate::metrics::{CacheResult, RouteMetrics, UnreadBody};
+use crate::metrics::{CacheResult, DedupeResult, RouteMetrics, UnreadBody};
 use crate::policy::{JobPolicy, Policy, State};
 use crate::rate_limit::RateLimit;
 use crate::upstream::{Cluster, ServerStats};
@@ -64,6 +64,8 @@ impl RouteFigures {
             unread: UnreadBody::ALL.map(|why| figures.unread_count(why)),
             saved_by_cache: figures.saved_by_cache.value(),
             saved_by_collapse: figures.saved_by_collapse.value(),
+            saved_by_dedupe: figures.saved_by_dedupe.value(),
+            dedupe: DedupeResult::ALL.map(|result| figures.dedupe_count(result)),
             time_saved: figures.seconds_saved.value(),
             entries: stored.entries,
             bytes: stored.bytes,

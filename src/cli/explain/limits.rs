@@ -5,8 +5,9 @@ use serde::Serialize;
 use super::keys::Key;
 use crate::admission::{Auto, QueueSpec};
 use crate::config::values::Period;
+use crate::dedupe::By;
 use crate::digest::Digester;
-use crate::policy::InFlight;
+use crate::policy::{Dedupe, InFlight};
 use crate::proxy::asked::Asked;
 use crate::rate_limit::{Charge, RateLimit};
 
@@ -135,6 +136,17 @@ impl InFlightReport {
             Some([min, max]) => format!("as many at once as the backend can take, {min} to {max}, {beyond}"),
         }
     }
+}
+
+/// With which others a request is one start.
+pub(super) fn dedupe_in_words(dedupe: &Dedupe) -> String {
+    let others = match &dedupe.by {
+        By::Body => "with equal bodies".to_owned(),
+        By::Header(name) => format!("with the same {name}"),
+    };
+    let window = Period(dedupe.window);
+    let effect = if dedupe.observe { "observed only: nothing is shared" } else { "and share its answer" };
+    format!("those of one identity {others}, until {window} after the answer, are made once, {effect}")
 }
 
 fn mode(observe: bool) -> &'static str {

@@ -6,7 +6,7 @@ use http::request::Parts;
 use serde::Serialize;
 
 use super::jobs::JobReport;
-use super::limits::{InFlightReport, RateLimitReport};
+use super::limits::{InFlightReport, RateLimitReport, dedupe_in_words};
 use super::routing::{Rival, Winner, judge};
 use super::sharing::{CacheReport, CollapseReport};
 use crate::client::{ClientAddress, Identity};
@@ -34,6 +34,8 @@ pub(super) struct Report {
     pub(super) client: Client,
     pub(super) identity: Option<IdentityReport>,
     pub(super) rate_limits: Vec<RateLimitReport>,
+    /// With which others it is one start.
+    pub(super) dedupe: Option<String>,
     pub(super) in_flight: Option<InFlightReport>,
     /// What it has to do with a job.
     pub(super) job: Option<JobReport>,
@@ -122,6 +124,7 @@ impl Report {
             client: Client::of(address, &head),
             identity: None,
             rate_limits: Vec::new(),
+            dedupe: None,
             in_flight: None,
             job: None,
             cache: None,
@@ -144,6 +147,7 @@ impl Report {
         let (route, digester) = (asked.route(), &state.digester);
         self.identity = Some(IdentityReport::of(asked));
         self.rate_limits = RateLimitReport::all(asked, digester);
+        self.dedupe = route.dedupe.as_ref().filter(|_| asked.may_be_repeated()).map(dedupe_in_words);
         self.in_flight = route.in_flight.as_ref().map(|pool| InFlightReport::of(pool, asked, digester));
         self.job = JobReport::of(asked);
         self.cache = Some(CacheReport::of(asked, state));

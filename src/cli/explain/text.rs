@@ -112,6 +112,9 @@ impl Page {
             self.row("rate limit", &limit.name, &limit.rule());
             self.more("", &format!("for {} ({})", limit.key.in_words(), limit.key.digest));
         }
+        if let Some(dedupe) = &report.dedupe {
+            self.row("dedupe", "", dedupe);
+        }
         if let Some(pool) = &report.in_flight {
             self.row("in flight", &pool.pool, &pool.rule());
             if let Some(per) = &pool.per {

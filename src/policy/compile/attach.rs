@@ -18,7 +18,7 @@ use crate::config::route::cache::{CacheMode, Credentials};
 use crate::config::values::Period;
 use crate::config::{self, Config};
 use crate::policy::{
-    AdminPolicy, Collapse, Destination, InFlight, JobRole, ListenerPolicy, Policy, Route, State,
+    AdminPolicy, Collapse, Dedupe, Destination, InFlight, JobRole, ListenerPolicy, Policy, Route, State,
 };
 use crate::rate_limit::{self, Buckets, Charge, Quota, RateLimit};
 use crate::router::Router;
@@ -140,6 +140,7 @@ fn route(plan: &RoutePlan<'_>, parts: &Parts<'_>, job: Option<JobRole>, state: &
             ConfigCollapse::Shared => Collapse::Shared,
             ConfigCollapse::Off => Collapse::Off,
         },
+        dedupe: dedupe(plan, state),
         invalidates: tags(plan, &config.invalidates),
         timeout: duration(config.timeout),
         idle_timeout: duration(config.idle_timeout),
@@ -147,6 +148,16 @@ fn route(plan: &RoutePlan<'_>, parts: &Parts<'_>, job: Option<JobRole>, state: &
         server_timing: config.server_timing,
         figures: state.routes.keep(&plan.name, Default::default),
     }
+}
+
+fn dedupe(plan: &RoutePlan<'_>, state: &State) -> Option<Dedupe> {
+    let (by, config) = (plan.dedupe.clone()?, plan.config.dedupe.as_ref()?.get_ref());
+    Some(Dedupe {
+        by,
+        window: config.window.0,
+        observe: config.mode == Enforcement::Observe,
+        starts: state.starts.keep(&plan.name, Default::default),
+    })
 }
 
 #[expect(clippy::indexing_slicing, reason = "a plan's indices are into its own lists")]
@@ -230,5 +241,8 @@ fn forget_the_rest(policy: &Policy, state: &State) {
     state.buckets.retain(|name| policy.rate_limits.iter().any(|limit| *limit.spec().name == *name));
     state.pools.retain(|name| policy.pools.iter().any(|pool| *pool.spec().name == *name));
     state.jobs.retain(|name| policy.jobs.iter().any(|job| *job.spec.name == *name));
+    state
+        .starts
+        .retain(|name| policy.routes.iter().any(|route| route.dedupe.is_some() && *route.name == *name));
     state.routes.retain(|name| policy.routes.iter().any(|route| *route.name == *name));
 }

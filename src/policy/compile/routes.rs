@@ -7,12 +7,13 @@ use http::header::HeaderName;
 use toml::Spanned;
 
 use super::limits::{PoolPlan, RateLimitPlan};
-use super::{Findings, check_conflicts, names, shared, when};
+use super::{Findings, check_conflicts, dedupe, names, shared, when};
 use crate::cache::{BodyRule, TagTemplate};
 use crate::client::{IdentityFields, KeySource, KeySpec};
 use crate::config::route::Route;
 use crate::config::route::cache::CacheMode;
 use crate::config::{Config, Problem};
+use crate::dedupe::By;
 use crate::router::Pattern;
 use crate::upstream;
 
@@ -33,6 +34,8 @@ pub struct RoutePlan<'c> {
     pub identity: IdentityFields,
     /// The request fields of its cache key.
     pub key_headers: Vec<HeaderName>,
+    /// By what its starts are the same, where they may be.
+    pub dedupe: Option<By>,
     /// Lifetimes by what a body says.
     pub when: Vec<BodyRule>,
     /// The captures that every pattern has: those that a tag may use.
@@ -128,6 +131,7 @@ fn check_one<'c>(
         pool,
         identity: check_identity(config, limit_keys.map(|limit| &limit.key), findings),
         key_headers: check_key_headers(config, findings),
+        dedupe: config.dedupe.as_ref().and_then(|settings| dedupe::check(settings, findings)),
         when: when::check(&config.cache.get_ref().when, findings),
         patterns,
         rate_limits,

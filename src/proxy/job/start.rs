@@ -101,7 +101,7 @@ impl Starting {
         self.job.id_at(location.path())
     }
 
-    fn begun(mut self, id: &str, permit: Option<Permit>) {
+    fn begun(mut self, id: &str, mut permit: Option<Permit>) {
         let known = |name: &str| {
             self.captures.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
         };
@@ -109,6 +109,9 @@ impl Starting {
         if let Some(url) = &self.start.url {
             // Under this name there may have been another job, or none.
             self.state.cache.purge_url(&format!("{}{}", url.host, url.path));
+        }
+        if let Some(permit) = &mut permit {
+            permit.pass_to_job();
         }
         self.job.table.start(id, self.start, permit);
     }
