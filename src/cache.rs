@@ -15,6 +15,7 @@ mod freshen;
 pub mod freshness;
 pub mod key;
 mod lookup;
+mod part;
 pub mod policy;
 pub mod range;
 pub mod status;
@@ -31,6 +32,7 @@ pub use facts::{Permission, ResponseFacts};
 pub use fetch::{Exchange, Fetch, Freshened, NotStored};
 pub use key::{CacheKey, KeyRules, NamePattern};
 pub use lookup::{Lookup, StaleUse};
+pub use part::{Collection, Completion, Surroundings};
 pub use policy::{CachePolicy, Mode};
 pub use range::{Cut, Multipart, Wanted};
 pub use status::{CACHE_STATUS, CacheStatus, Forward, Forwarded};
@@ -43,7 +45,7 @@ pub use vary::{SelectingFields, Vary};
 pub use when::{BodyRule, BodyRules};
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HeaderMap};
@@ -70,6 +72,10 @@ pub struct Cache {
     refused: Counter,
     /// How many responses had been dropped when the last sweep began.
     swept: AtomicU64,
+    /// Whether a part was ever stored.
+    has_parts: AtomicBool,
+    /// What is collected of parts under way, in bytes.
+    collected: Gauge,
 }
 
 /// What the whole cache holds.
@@ -94,6 +100,8 @@ impl Cache {
             registry: Arc::default(),
             refused: Counter::default(),
             swept: AtomicU64::new(0),
+            has_parts: AtomicBool::new(false),
+            collected: Gauge::default(),
         }
     }
 
@@ -218,13 +226,16 @@ impl Cache {
             status: response.status,
             headers: &response.headers,
             body,
+            part: None,
             request,
         };
         let bytes = body.len();
-        self.put(fetch, plan, request, bytes, |gauge| {
+        let stored = self.put(fetch, plan, request, bytes, |gauge| {
             let body = Arc::new(body.counted(gauge, plan.keeps_coded));
             Arc::new(StoredResponse::new(draft(body), gauge))
-        })
+        })?;
+        self.forget_part(fetch.key, request);
+        Ok(stored)
     }
 
     /// Takes a response out of the store: its validation brought another one that may not be stored (RFC 9111 4.3.3), so

@@ -44,7 +44,7 @@ pub use self::body::Body;
 use self::exchange::Exchange;
 pub use self::job::{keep_jobs, restore_jobs};
 pub use self::warm::Warmed;
-use crate::cache::{CACHE_STATUS, CacheStatus, Forward, Forwarded, Lookup, Selected, StaleUse};
+use crate::cache::{CACHE_STATUS, CacheStatus, Completion, Forward, Forwarded, Lookup, Selected, StaleUse};
 use crate::metrics::CacheResult;
 use crate::policy::{Policy, State};
 use crate::refusal::{ALLOWED_METHODS, Refusal};
@@ -107,6 +107,8 @@ struct Missed {
     reason: Forward,
     /// What is stored, to be validated or to serve in place of an error.
     stale: Option<(Selected, StaleUse)>,
+    /// What is stored of the whole, to be completed.
+    part: Option<Box<Completion>>,
 }
 
 impl Proxy {
@@ -132,7 +134,14 @@ impl Proxy {
             Some(Alone::Range) => true,
             Some(_) => return Ok(Step::Onward(asked, None)),
         };
-        let missed = match self.look_up(&asked, exchange.began) {
+        let found = self.look_up(&asked, exchange.began);
+        if is_part
+            && matches!(found, Lookup::Forward(_) | Lookup::OnlyIfCached)
+            && let Some(answer) = self.answer_from_part(&asked, exchange)
+        {
+            return Ok(Step::Answered(answer));
+        }
+        let missed = match found {
             Lookup::Fresh(selected) => {
                 exchange.count_cache(CacheResult::Hit);
                 return Ok(Step::Answered(answer(&selected, asked.parts, is_part)));
@@ -143,9 +152,9 @@ impl Proxy {
                 return Ok(Step::Answered(answer(&selected, asked.parts, is_part)));
             }
             Lookup::Stale(selected, usable) => {
-                Missed { reason: usable.reason, stale: Some((selected, usable)) }
+                Missed { reason: usable.reason, stale: Some((selected, usable)), part: None }
             }
-            Lookup::Forward(reason) => Missed { reason, stale: None },
+            Lookup::Forward(reason) => self.missed(&asked, reason, is_part, exchange.began),
             Lookup::OnlyIfCached => return Err(Refusal::OnlyIfCached),
         };
         Ok(Step::Onward(asked, Some(missed)))
@@ -169,7 +178,7 @@ impl Proxy {
                 Some(missed) if missed.stale.is_some() || asked.may_share() => {
                     Box::pin(self.fly(asked, missed, peer, exchange)).await
                 }
-                Some(missed) => self.forward(asked, body, missed.reason, peer, exchange).await,
+                Some(missed) => self.fetch_part(asked, missed.reason, peer, exchange).await,
                 None if asked.may_be_repeated() => Box::pin(self.once(asked, body, peer, exchange)).await,
                 None => {
                     let reason = if asked.parts.method.is_safe() { Forward::Bypass } else { Forward::Method };

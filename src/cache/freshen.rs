@@ -47,6 +47,7 @@ impl Cache {
                 status: old.status(),
                 headers: &response.headers,
                 body: Arc::clone(old.chunks()),
+                part: None,
                 request,
             };
             Arc::new(StoredResponse::new(draft, gauge))

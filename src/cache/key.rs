@@ -19,6 +19,11 @@ impl CacheKey {
         self.0.to_be_bytes()
     }
 
+    /// Where parts of it are kept, apart from all wholes. (The key is secret: nobody can find another's key this way.)
+    pub(super) fn of_parts(self) -> Self {
+        Self(!self.0)
+    }
+
     /// The key of what is seen under these claims about the request's target, by whoever is believed; the same key where
     /// there are none.
     pub fn under_claims<'c>(

@@ -239,7 +239,7 @@ pub fn cut_live(request: &HeaderMap, status: &mut StatusCode, headers: &mut Head
 }
 
 /// The head of the whole representation becomes that of one part of it.
-fn describe(span: Span, length: u64, status: &mut StatusCode, headers: &mut HeaderMap) {
+pub(super) fn describe(span: Span, length: u64, status: &mut StatusCode, headers: &mut HeaderMap) {
     become_partial(status, headers, span.length());
     headers.extend(span.content_range(length).map(|value| (CONTENT_RANGE, value)));
 }

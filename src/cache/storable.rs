@@ -103,6 +103,11 @@ impl Plan {
         Duration::from_secs(self.lifetime.as_secs().saturating_sub(self.initial_age.as_secs()))
     }
 
+    /// Whether the head alone has decided all of it.
+    pub(super) fn is_by_head(&self) -> bool {
+        self.by_body.is_none()
+    }
+
     /// The largest body that is stored, in bytes.
     pub fn max_object(&self) -> u64 {
         self.max_object

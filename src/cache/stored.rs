@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use super::body::{Chunks, Held, StoredBody};
 use super::facts::Permission;
 use super::freshness;
+use super::part::Part;
 use super::range::{self, Cut, Wanted};
 use super::status::{CACHE_STATUS, CacheStatus, Forwarded};
 use super::storable::{Plan, StaleRules};
@@ -37,6 +38,8 @@ pub struct StoredResponse {
     status: StatusCode,
     fields: Box<[Field]>,
     body: Arc<Chunks>,
+    /// Which part of the representation the body is, where it is not all of it.
+    pub(super) part: Option<Part>,
     pub(super) selecting: SelectingFields,
     pub(super) lifetime: Duration,
     initial_age: Duration,
@@ -86,13 +89,15 @@ pub(super) struct Draft<'a> {
     pub(super) status: StatusCode,
     pub(super) headers: &'a HeaderMap,
     pub(super) body: Arc<Chunks>,
+    /// Which part that is, where it is not all.
+    pub(super) part: Option<Part>,
     /// The request's fields, from which the selecting ones are taken.
     pub(super) request: &'a HeaderMap,
 }
 
 impl StoredResponse {
     pub(super) fn new(draft: Draft<'_>, gauge: &Arc<Gauge>) -> Self {
-        let Draft { plan, provenance, status, headers, body, request } = draft;
+        let Draft { plan, provenance, status, headers, body, part, request } = draft;
         let fields = stored_fields(status, headers, plan, body.len());
         let selecting = SelectingFields::of(&plan.selecting, request);
         let head =
@@ -108,6 +113,7 @@ impl StoredResponse {
         Self {
             status,
             fields,
+            part,
             selecting,
             lifetime: plan.lifetime,
             initial_age: plan.initial_age,
@@ -330,14 +336,20 @@ impl Selected {
     /// What of it the client wants, where the answer would be all of it (RFC 9110 14.2).
     pub fn wanted(&self, request: &HeaderMap) -> Wanted {
         let response = &*self.response;
+        if response.status == StatusCode::OK {
+            self.wanted_of(request, response.body.len())
+        } else {
+            Wanted::Whole
+        }
+    }
+
+    /// What the client wants of a representation of that length, if `If-Range` allows it a part.
+    pub(super) fn wanted_of(&self, request: &HeaderMap, length: u64) -> Wanted {
+        let response = &*self.response;
         let date = || response.field(&DATE).next().and_then(|date| date.to_str().ok());
-        let is_partible = response.status == StatusCode::OK
-            && range::if_range_holds(
-                request,
-                &response.validators,
-                date().and_then(|date| httpdate::parse_http_date(date).ok()),
-            );
-        if is_partible { Wanted::of(request, response.body.len()) } else { Wanted::Whole }
+        let date = date().and_then(|date| httpdate::parse_http_date(date).ok());
+        let is_allowed = range::if_range_holds(request, &response.validators, date);
+        if is_allowed { Wanted::of(request, length) } else { Wanted::Whole }
     }
 
     /// As [`Selected::answer`], cut to what the client wants; the method is GET.

@@ -16,7 +16,7 @@ use super::exchange::Exchange;
 use super::job::StartBody;
 use super::part::Window;
 use crate::admission::Permit;
-use crate::cache::{Cut, Multipart, StoredBody};
+use crate::cache::{Collection, Cut, Multipart, StoredBody};
 use crate::clock::deadline::Deadline;
 use crate::collapse::Reader;
 use crate::http::coding::Coding;
@@ -30,6 +30,8 @@ pub struct Body {
     /// When the whole exchange must be over.
     deadline: Deadline,
     exchange: Option<Box<Exchange>>,
+    /// What is stored of a part that passes by.
+    collection: Option<Box<Collection>>,
     _permit: Option<Permit>,
 }
 
@@ -62,7 +64,7 @@ pub struct BrokenOff;
 
 impl Body {
     fn from(source: Source) -> Self {
-        Self { source, deadline: Deadline::default(), exchange: None, _permit: None }
+        Self { source, deadline: Deadline::default(), exchange: None, collection: None, _permit: None }
     }
 
     /// None.
@@ -144,6 +146,11 @@ impl Body {
         self
     }
 
+    /// What passes by is stored when it has come to its end.
+    pub(super) fn collected(self, collection: Option<Box<Collection>>) -> Self {
+        Self { collection, ..self }
+    }
+
     /// The request that it answers is over when it is gone.
     pub(super) fn of(self, exchange: Box<Exchange>) -> Self {
         Self { exchange: Some(exchange), ..self }
@@ -151,6 +158,22 @@ impl Body {
 }
 
 impl Body {
+    /// Stores what passes by once all of it has; the last chunk may be the last thing that anybody asks for.
+    fn collect(&mut self, next: &Poll<Option<Result<Frame<Bytes>, BrokenOff>>>) {
+        let Some(collection) = &mut self.collection else { return };
+        let (goes_on, is_over) = match next {
+            Poll::Pending => (true, false),
+            Poll::Ready(None) => (true, true),
+            Poll::Ready(Some(Err(_))) => (false, false),
+            Poll::Ready(Some(Ok(frame))) => {
+                (frame.data_ref().is_none_or(|data| collection.add(data)), self.is_end_stream())
+            }
+        };
+        if is_over || !goes_on {
+            self.collection.take().filter(|_| goes_on).into_iter().for_each(|collection| collection.store());
+        }
+    }
+
     /// Ends in an error, but only at the next poll: with the error the protocol machine drops all that it has not
     /// written yet, and a client should see how far the response came.
     fn break_off(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
@@ -179,6 +202,9 @@ impl HttpBody for Body {
         let next = this.source.poll_frame(cx);
         if let Poll::Ready(Some(Err(_))) = &next {
             return this.break_off(cx);
+        }
+        if this.collection.is_some() {
+            this.collect(&next);
         }
         if let Poll::Ready(Some(Ok(frame))) = &next
             && let (Some(data), Some(exchange)) = (frame.data_ref(), &mut this.exchange)

@@ -14,7 +14,7 @@ use super::Missed;
 use super::asked::Asked;
 use super::job::Watch;
 use crate::admission::{Permit, ShedReason};
-use crate::cache::{self, Forwarded, NotStored, Plan, Precondition, ResponseFacts, Vary};
+use crate::cache::{self, Forward, Forwarded, NotStored, Plan, Precondition, ResponseFacts, Vary};
 use crate::collapse::{FlightKey, Producer};
 use crate::http::body::RequestBody;
 use crate::policy::{Collapse, Fetched, LiveHead, Private, SharedHead, Sharing, State};
@@ -102,6 +102,15 @@ impl Fetch {
             asked.route().figures.observe_upstream(exchange.received.saturating_duration_since(requested));
             let (mut parts, body) = response.into_parts();
             upstream::prepare_response(&mut parts);
+            let body = match self.missed.part.take() {
+                Some(part) => match part.complete(&mut parts) {
+                    Some(around) => body.within(around.before, around.missing, around.behind),
+                    // No part of what was stored: the whole, please.
+                    None if is_about_a_range(parts.status) => continue,
+                    None => body,
+                },
+                None => body,
+            };
             if let Some(answer) = self.answer_from_stale(&producer, &exchange, &parts) {
                 drop((body, permit));
                 self.land(&producer);
@@ -126,6 +135,9 @@ impl Fetch {
         let is_status = self.asked.route().tells_of_jobs();
         if let Some((stale, _)) = self.missed.stale.as_ref().filter(|_| !is_status) {
             stale.add_conditions(request.headers_mut());
+        }
+        if let Some(part) = &self.missed.part {
+            part.ask(request.headers_mut());
         }
         let response = self.asked.route().upstream.send(request, None).await?;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -285,7 +297,10 @@ impl Fetch {
                 frame = body.frame() => frame,
             };
             let Some(frame) = frame else { break };
-            let Ok(frame) = frame else { return self.land(&producer) };
+            let Ok(frame) = frame else {
+                self.keep_beginning(&producer, &parts, plan.as_ref());
+                return self.land(&producer);
+            };
             match frame.into_data() {
                 Ok(data) => {
                     received += data.len() as u64;
@@ -311,6 +326,20 @@ impl Fetch {
         }
         self.land(&producer);
         producer.finish(trailers);
+    }
+
+    /// What came of a response that broke off may be completed later; a completion that did is not to be trusted.
+    fn keep_beginning(&self, producer: &Producer<Sharing>, parts: &response::Parts, plan: Option<&Plan>) {
+        if self.missed.reason == Forward::Partial {
+            return;
+        }
+        if let (Some(plan), Some(chunks)) = (plan, producer.whole()) {
+            let (cache, request) = (&self.state.cache, &self.asked.parts.headers);
+            let stored = cache.store_beginning(producer.mark(), plan, request, parts, chunks);
+            if let Err(reason) = stored {
+                tracing::debug!(?reason, route = %self.asked.route().name, "no beginning is stored");
+            }
+        }
     }
 
     /// Whether everybody in the flight may have this response, or only the one who began it.
@@ -378,6 +407,11 @@ fn is_mostly_there(received: u64, length: Option<u64>) -> bool {
 /// not with these fields.
 fn blames_the_request(status: StatusCode) -> bool {
     status.is_client_error() && !matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE)
+}
+
+/// Whether an answer makes sense only to who has asked for a range.
+fn is_about_a_range(status: StatusCode) -> bool {
+    matches!(status, StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE)
 }
 
 /// A copy for each who gets the head; extensions stay behind.

@@ -77,7 +77,7 @@ impl Proxy {
         peer: &Peer,
         exchange: &mut Exchange,
     ) {
-        let missed = Missed { reason: usable.reason, stale: Some((stale.clone(), usable)) };
+        let missed = Missed { reason: usable.reason, stale: Some((stale.clone(), usable)), part: None };
         drop(self.board(&Arc::new(asked.clone()), missed, peer, exchange, true));
     }
 

@@ -2,20 +2,27 @@
 //!
 //! A stored response answers them. Where it is stale it is validated as a whole, together with whoever else asks, and if
 //! another whole comes instead, its part is cut from the stream. What is not stored is fetched alone, as the client asked
-//! for it.
+//! for it, and kept as the part that it is.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes};
+use http::header::{self, HeaderMap};
 use http::request::Parts;
-use http::{Method, Response, header, response};
+use http::{Method, Response, StatusCode, response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use tokio::time::Instant;
 
-use super::Body;
-use crate::cache::{self, Forwarded, Precondition, Selected, Wanted, range};
+use super::asked::Asked;
+use super::exchange::Exchange;
+use super::{Body, Missed, Proxy};
+use crate::cache::{self, CACHE_STATUS, Forward, Forwarded, Precondition, Selected, Wanted, range};
 use crate::collapse::{Broken, Reader};
+use crate::metrics::CacheResult;
 use crate::policy::Sharing;
+use crate::refusal::Refusal;
+use crate::server::Peer;
 
 /// An answer from a stored response: what the client wants of it. The conditions go first (RFC 9110 13.2.2).
 pub(super) fn answer_from(
@@ -36,6 +43,72 @@ pub(super) fn answer_from(
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     response
+}
+
+impl Proxy {
+    /// An answer from a part that is stored, if it has what is asked for.
+    pub(super) fn answer_from_part(&self, asked: &Asked, exchange: &mut Exchange) -> Option<Response<Body>> {
+        let (policy, key) = (&asked.route().cache, asked.storage_key());
+        let (cache, now) = (&self.state.cache, exchange.began);
+        let (part, span) = cache.lookup_part(policy, key, &asked.parts, asked.is_credentialed(), now)?;
+        let (status, headers, body) = part.answer_from_part(span, HeaderMap::new())?;
+        exchange.count_cache(CacheResult::Hit);
+        let mut response = Response::new(Body::stored(body));
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        Some(response)
+    }
+
+    /// What is known of a resource that is not stored: a part of it may be.
+    pub(super) fn missed(&self, asked: &Asked, reason: Forward, is_part: bool, now: Instant) -> Missed {
+        let (policy, cache) = (&asked.route().cache, &self.state.cache);
+        let complete = || {
+            let key = asked.storage_key();
+            cache.lookup_completion(policy, key, &asked.parts, asked.is_credentialed(), now)
+        };
+        let part = (!is_part).then(complete).flatten();
+        Missed { reason: if part.is_some() { Forward::Partial } else { reason }, stale: None, part }
+    }
+
+    /// Fetches a part, alone, and stores it as such if it may be stored.
+    pub(super) async fn fetch_part(
+        &self,
+        asked: Box<Asked>,
+        reason: Forward,
+        peer: &Peer,
+        exchange: &mut Exchange,
+    ) -> Result<Response<Body>, Refusal> {
+        let again = asked.clone();
+        let (cache, policy) = (&self.state.cache, &again.route().cache);
+        let tags = policy.tags(|name| again.capture(name));
+        let fetch = cache.begin(policy, again.storage_key(), &again.route().url(&again.parts), &tags);
+        let requested = self.state.clock.now();
+        let response = Box::pin(self.forward(asked, &mut None, reason, peer, exchange)).await?;
+        if response.status() != StatusCode::PARTIAL_CONTENT {
+            return Ok(response);
+        }
+        let asked = cache::Exchange {
+            request: &again.parts,
+            credentialed: again.is_credentialed(),
+            requested,
+            received: self.state.clock.now(),
+        };
+        let (head, body) = response.into_parts();
+        let mut stored = super::fetch::copy(&head);
+        forget_own_status(&mut stored.headers);
+        let collection = cache.collect(policy, fetch, &asked, &stored);
+        Ok(Response::from_parts(head, body.collected(collection)))
+    }
+}
+
+/// The last `Cache-Status` is ours, and about this answer alone.
+fn forget_own_status(headers: &mut HeaderMap) {
+    let mut told: Vec<_> = headers.get_all(CACHE_STATUS).iter().cloned().collect();
+    told.pop();
+    headers.remove(CACHE_STATUS);
+    for line in told {
+        headers.append(CACHE_STATUS, line);
+    }
 }
 
 /// A whole response that streams to several, cut to the one part that this client wants.

@@ -36,6 +36,22 @@ pub struct ResponseBody {
     patience: Duration,
     /// Frames that were read ahead, to be read once more.
     ahead: Option<Box<Ahead>>,
+    /// What is known already of a whole that the server has sent a part of.
+    around: Option<Box<Around>>,
+}
+
+#[derive(Debug)]
+struct Around {
+    before: std::vec::IntoIter<Bytes>,
+    missing: u64,
+    behind: std::vec::IntoIter<Bytes>,
+}
+
+impl Around {
+    fn left(&self) -> u64 {
+        let known = self.before.as_slice().iter().chain(self.behind.as_slice());
+        known.map(|chunk| chunk.len() as u64).sum::<u64>() + self.missing
+    }
 }
 
 type Ahead = VecDeque<Result<Frame<Bytes>, BodyError>>;
@@ -49,7 +65,7 @@ impl ResponseBody {
     ) -> Response<Self> {
         let (parts, incoming) = response.into_parts();
         lease.connection().keep_alive = keep_alive(&parts.headers);
-        let mut body = Self { incoming, lease: Some(lease), patience, ahead: None };
+        let mut body = Self { incoming, lease: Some(lease), patience, ahead: None, around: None };
         if body.incoming.is_end_stream() && parts.status != http::StatusCode::SWITCHING_PROTOCOLS {
             body.finish();
         }
@@ -85,6 +101,35 @@ impl ResponseBody {
         tap.whole().filter(|_| is_whole).map(<[u8]>::to_vec)
     }
 
+    /// Makes it the whole that it is a part of: it has exactly the `missing` bytes between these, or it breaks off.
+    #[must_use]
+    pub fn within(self, before: Vec<Bytes>, missing: u64, behind: Vec<Bytes>) -> Self {
+        let around = Around { before: before.into_iter(), missing, behind: behind.into_iter() };
+        Self { around: Some(Box::new(around)), ..self }
+    }
+
+    /// The body with what is around it; trailers of a part are none of the whole.
+    fn poll_around(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(chunk) = self.around.as_mut().and_then(|around| around.before.next()) {
+            return Poll::Ready(Some(Ok(Frame::data(chunk))));
+        }
+        loop {
+            let next = std::task::ready!(self.poll_received(cx)?);
+            let Some(around) = &mut self.around else { return Poll::Ready(next.map(Ok)) };
+            let Some(frame) = next else {
+                let is_short = around.missing > 0;
+                let chunk = around.behind.next().map(|chunk| Ok(Frame::data(chunk)));
+                return Poll::Ready(if is_short { Some(Err(BodyError::Incomplete)) } else { chunk });
+            };
+            let Ok(data) = frame.into_data() else { continue };
+            match around.missing.checked_sub(data.len() as u64) {
+                Some(missing) => around.missing = missing,
+                None => return Poll::Ready(Some(Err(BodyError::Incomplete))),
+            }
+            return Poll::Ready(Some(Ok(Frame::data(data))));
+        }
+    }
+
     /// Nothing more is to come: the connection goes back.
     fn finish(&mut self) {
         if let Some(lease) = self.lease.take() {
@@ -93,18 +138,10 @@ impl ResponseBody {
     }
 }
 
-impl Body for ResponseBody {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let this = self.get_mut();
-        if let Some(frame) = this.ahead.as_mut().and_then(|ahead| ahead.pop_front()) {
-            return Poll::Ready(Some(frame));
-        }
+impl ResponseBody {
+    /// What the server sends.
+    fn poll_received(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self;
         let mut next = Pin::new(&mut this.incoming).poll_frame(cx);
         if next.is_pending() {
             // The first poll has told the connection that a chunk is wanted; now it may read one.
@@ -143,18 +180,41 @@ impl Body for ResponseBody {
             }
         }
     }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        if let Some(frame) = this.ahead.as_mut().and_then(|ahead| ahead.pop_front()) {
+            return Poll::Ready(Some(frame));
+        }
+        if this.around.is_some() { this.poll_around(cx) } else { this.poll_received(cx) }
+    }
 
     fn is_end_stream(&self) -> bool {
-        self.ahead.as_ref().is_none_or(|ahead| ahead.is_empty()) && self.incoming.is_end_stream()
+        let is_read = self.ahead.as_ref().is_none_or(|ahead| ahead.is_empty());
+        is_read
+            && self.incoming.is_end_stream()
+            && self.around.as_ref().is_none_or(|around| around.left() == 0)
     }
 
     fn size_hint(&self) -> SizeHint {
-        let Some(ahead) = &self.ahead else { return self.incoming.size_hint() };
+        let unread = match &self.around {
+            Some(around) => SizeHint::with_exact(around.left()),
+            None => self.incoming.size_hint(),
+        };
+        let Some(ahead) = &self.ahead else { return unread };
         let read: u64 =
             ahead.iter().flatten().filter_map(Frame::data_ref).map(|data| data.len() as u64).sum();
         let mut hint = SizeHint::new();
-        hint.set_lower(self.incoming.size_hint().lower() + read);
-        if let Some(upper) = self.incoming.size_hint().upper() {
+        hint.set_lower(unread.lower() + read);
+        if let Some(upper) = unread.upper() {
             hint.set_upper(upper + read);
         }
         hint

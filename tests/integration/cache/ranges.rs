@@ -229,3 +229,202 @@ async fn only_if_cached_holds_for_parts() {
     let asked = range("0-1").field("Cache-Control", "only-if-cached");
     assert_eq!((proxy.send(&asked).await.status(), origin.count("/a")), (504, 0));
 }
+
+/// An origin that has `TEXT` under every path, answers ranges, and says this of itself.
+fn partible(fields: &[(&str, &str)]) -> Origin {
+    let origin = Origin::start();
+    let fields: Vec<_> =
+        fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    origin.on_each("*", move |seen| {
+        let asked = seen.field("range").and_then(|range| range.strip_prefix("bytes=")?.split_once('-'));
+        let answer = match asked {
+            Some((first, last)) => {
+                let (first, last) = match (first, last) {
+                    ("", count) => (TEXT.len() - count.parse::<usize>().unwrap(), TEXT.len() - 1),
+                    (first, "") => (first.parse().unwrap(), TEXT.len() - 1),
+                    (first, last) => (first.parse().unwrap(), last.parse().unwrap()),
+                };
+                let range = format!("bytes {first}-{last}/{}", TEXT.len());
+                Script::status(206).field("Content-Range", &range).body(&TEXT[first..=last])
+            }
+            None => Script::ok(TEXT),
+        };
+        fields.iter().fold(answer, |answer, (name, value)| answer.field(name, value))
+    });
+    origin
+}
+
+const KEPT: [(&str, &str); 2] = [("Cache-Control", "max-age=60"), ("ETag", "\"1\"")];
+
+#[tokio::test]
+async fn a_part_that_was_fetched_answers_for_itself() {
+    let origin = partible(&KEPT);
+    let proxy = Proxy::start(&origin, "").await;
+    let first = proxy.send(&range("2-6")).await;
+    assert_eq!((first.status(), first.text(), first.must("content-range")), (206, "23456", "bytes 2-6/10"));
+    for (set, content_range, text) in
+        [("2-6", "bytes 2-6/10", "23456"), ("3-4", "bytes 3-4/10", "34"), ("6-6", "bytes 6-6/10", "6")]
+    {
+        let part = proxy.send(&range(set)).await;
+        assert_eq!((part.status(), part.text(), part.must("content-range")), (206, text, content_range));
+        assert!(
+            part.cache_says("hit") && part.must("content-length") == text.len().to_string(),
+            "{:?}",
+            part.head
+        );
+    }
+    assert_eq!(origin.count("/a"), 1);
+    // What is not in it, and what must not be taken from it, is asked for.
+    for asked in
+        [range("1-3"), range("6-7"), range("-4"), range("0-0,3-3"), range("2-6").field("If-Range", "\"2\"")]
+    {
+        assert!(!proxy.send(&asked).await.cache_says("hit"), "{asked:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_part_is_never_taken_for_the_whole() {
+    let origin = partible(&[("Cache-Control", "max-age=60")]);
+    let proxy = Proxy::start(&origin, "").await;
+    proxy.send(&range("0-4")).await;
+    let whole = proxy.get("/a").await;
+    assert_eq!((whole.status(), whole.text(), whole.field("content-range")), (200, TEXT, None));
+    assert_eq!(origin.seen("/a")[1].field("range"), None, "without a strong tag nothing is completed");
+    let head = proxy.send(&request("HEAD /b").field("Range", "bytes=0-1")).await;
+    assert_eq!(head.status(), 200);
+}
+
+#[tokio::test]
+async fn a_stored_part_is_completed() {
+    for (set, missing) in [("0-4", "bytes=5-9"), ("-4", "bytes=0-5")] {
+        let origin = partible(&KEPT);
+        let proxy = Proxy::start(&origin, "").await;
+        proxy.send(&range(set)).await;
+        let whole = proxy.get("/a").await;
+        assert_eq!((whole.status(), whole.text(), whole.field("content-range")), (200, TEXT, None), "{set}");
+        assert_eq!(whole.must("content-length"), "10");
+        assert!(whole.cache_says("fwd=partial") && whole.cache_says("stored"), "{:?}", whole.head);
+        let asked = &origin.seen("/a")[1];
+        assert_eq!((asked.field("range"), asked.field("if-range")), (Some(missing), Some("\"1\"")));
+        let hit = proxy.get("/a").await;
+        assert!(hit.cache_says("hit") && hit.text() == TEXT, "{hit:?}");
+        assert_eq!(origin.count("/a"), 2);
+    }
+}
+
+#[tokio::test]
+async fn what_has_changed_is_not_completed() {
+    for second in [
+        Script::ok("another one").field("ETag", "\"2\""),
+        Script::status(206).field("Content-Range", "bytes 5-9/10").field("ETag", "\"2\"").body("fghij"),
+        Script::status(206).field("Content-Range", "bytes 5-9/10").field("ETag", "W/\"1\"").body("fghij"),
+        Script::status(206).field("Content-Range", "bytes 5-9/11").field("ETag", "\"1\"").body("fghij"),
+        Script::status(206).field("Content-Range", "bytes 4-9/10").field("ETag", "\"1\"").body("efghij"),
+        Script::status(416).field("Content-Range", "bytes */3"),
+    ] {
+        let origin = partible(&KEPT);
+        let proxy = Proxy::start(&origin, "").await;
+        proxy.send(&range("0-4")).await;
+        let answer = second.clone();
+        origin.on_each("/a", move |seen| match seen.field("range") {
+            Some(_) => answer.clone(),
+            None => Script::ok("another one").field("ETag", "\"2\""),
+        });
+        let whole = proxy.get("/a").await;
+        assert_eq!((whole.status(), whole.text()), (200, "another one"), "{second:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_rest_of_another_length_is_no_whole() {
+    let origin = partible(&KEPT);
+    let proxy = Proxy::start(&origin, "").await;
+    proxy.send(&range("0-4")).await;
+    for data in ["567", "56789abc"] {
+        let rest = Script::chunked().body(data).field("Content-Range", "bytes 5-9/10").field("ETag", "\"1\"");
+        origin.on("/a", Script { status: 206, ..rest });
+        assert!(proxy.get("/a").await.cut_short.is_some(), "{data}");
+    }
+}
+
+#[tokio::test]
+async fn what_came_of_a_response_that_broke_off_is_completed() {
+    let origin = Origin::start();
+    origin.on_each("/a", |seen| {
+        let kept =
+            |script: Script| KEPT.iter().fold(script, |script, (name, value)| script.field(name, value));
+        kept(match seen.field("range") {
+            Some("bytes=4-1003") => {
+                Script::status(206).field("Content-Range", "bytes 4-1003/1004").body("x".repeat(1000))
+            }
+            _ => Script::ok("half").cut(),
+        })
+    });
+    let proxy = Proxy::start(&origin, "").await;
+    assert!(proxy.get("/a").await.cut_short.is_some());
+    let part = proxy.send(&range("1-2")).await;
+    assert!(part.cache_says("hit") && part.text() == "al", "{part:?}");
+    let whole = proxy.get("/a").await;
+    assert_eq!((whole.status(), whole.text()), (200, format!("half{}", "x".repeat(1000)).as_str()));
+    assert_eq!(origin.count("/a"), 2);
+}
+
+#[tokio::test]
+async fn parts_are_stored_on_the_terms_of_wholes() {
+    for fields in [
+        [("Cache-Control", "no-store"), ("ETag", "\"1\"")],
+        [("Cache-Control", "private, max-age=60"), ("ETag", "\"1\"")],
+        [("Cache-Control", "max-age=60"), ("Set-Cookie", "a=b")],
+        [("Cache-Control", "max-age=60"), ("Vary", "*")],
+        [("Cache-Control", "max-age=0"), ("X-No", "tag")],
+    ] {
+        let origin = partible(&fields);
+        let proxy = Proxy::start(&origin, "").await;
+        proxy.send(&range("0-4")).await;
+        assert!(!proxy.send(&range("0-4")).await.cache_says("hit"), "{fields:?}");
+    }
+    let origin = partible(&KEPT);
+    let proxy = Proxy::start(&origin, "").await;
+    proxy.send(&range("0-4").field("Authorization", "Bearer a")).await;
+    assert!(!proxy.send(&range("0-4")).await.cache_says("hit"), "it was for one");
+    assert!(!proxy.send(&range("0-4").field("Authorization", "Bearer b")).await.cache_says("hit"));
+}
+
+#[tokio::test]
+async fn a_write_overtakes_parts_stored_and_under_way() {
+    let (origin, gate) = (Origin::start(), Gate::closed());
+    let wait = gate.clone();
+    origin.on_each("GET /a", move |seen| {
+        let part =
+            Script::status(206).field("Content-Range", "bytes 0-1/10").field("Cache-Control", "max-age=60");
+        let part = part.body(format!("{}.", seen.nth));
+        if seen.nth == 1 { part.when(&wait) } else { part }
+    });
+    let proxy = Proxy::start(&origin, "").await;
+    proxy.send(&range("0-1")).await;
+    assert!(proxy.send(&range("0-1")).await.cache_says("hit"));
+    let under_way = proxy.begin(&range("0-1").field("Cache-Control", "no-cache"));
+    wait_until("a part is under way", || async { origin.active("GET /a") == 1 }).await;
+    proxy.send(&request("POST /a")).await;
+    gate.open();
+    assert_eq!(under_way.await.unwrap().text(), "1.");
+    assert_eq!(proxy.send(&range("0-1")).await.text(), "2.");
+}
+
+#[tokio::test]
+async fn a_part_whose_client_leaves_midway_is_not_stored() {
+    let (origin, gate) = (Origin::start(), Gate::closed());
+    let wait = gate.clone();
+    origin.on_each("/a", move |seen| {
+        let part =
+            Script::status(206).field("Content-Range", "bytes 0-3/10").field("Cache-Control", "max-age=60");
+        if seen.nth == 0 { part.body("01").wait(&wait).body("23") } else { part.body("0123") }
+    });
+    let proxy = Proxy::start(&origin, "").await;
+    let leaving = proxy.begin(&range("0-3"));
+    wait_until("a part is under way", || async { origin.active("/a") == 1 }).await;
+    leaving.abort();
+    wait_until("nobody reads it", || async { origin.active("/a") == 0 }).await;
+    assert_eq!(proxy.send(&range("0-3")).await.text(), "0123");
+    assert!(proxy.send(&range("1-2")).await.cache_says("hit"));
+}
