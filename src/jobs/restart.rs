@@ -37,12 +37,11 @@ pub(super) struct Durability {
 #[derive(Debug)]
 pub struct Starting<P> {
     jobs: Arc<Jobs<P>>,
-    revision: u64,
 }
 
 impl Durability {
-    pub(super) fn changed(&self) -> u64 {
-        self.revision.fetch_add(1, Ordering::AcqRel) + 1
+    pub(super) fn changed(&self) {
+        self.revision.fetch_add(1, Ordering::AcqRel);
     }
 }
 
@@ -50,9 +49,8 @@ impl<P> Jobs<P> {
     /// A start is about to be sent.
     pub fn starting(self: &Arc<Self>) -> Starting<P> {
         self.durability.starting.fetch_add(1, Ordering::AcqRel);
-        let revision = self.durability.changed();
-        self.bells.ring();
-        Starting { jobs: Arc::clone(self), revision }
+        self.changed();
+        Starting { jobs: Arc::clone(self) }
     }
 
     /// Brings back what the state file holds, the first time that it is called. `hold` gives what each of them holds.
@@ -142,17 +140,27 @@ impl<P> Jobs<P> {
     }
 }
 
+impl<P> Jobs<P> {
+    /// Waits until all that has changed so far is in the state file, where there is one; not for long where it cannot be
+    /// written.
+    pub async fn written_down(&self) {
+        let revision = self.durability.revision.load(Ordering::Acquire);
+        if self.table.lock().spec.state_file.is_none() {
+            return;
+        }
+        let mut saved = self.durability.saved.subscribe();
+        let is_written = saved.wait_for(|saved| *saved >= revision);
+        let _ = tokio::time::timeout(LONGEST_WAIT, is_written).await;
+    }
+}
+
 impl<P> Starting<P> {
     /// Waits until the start is written down, where a restart is to know of it: a process that is killed while the
     /// upstream begins a job must not forget that there is one.
     pub async fn written_down(&self) {
-        let spec = self.jobs.spec();
-        if spec.state_file.is_none() || spec.unknown_hold.is_zero() {
-            return;
+        if !self.jobs.spec().unknown_hold.is_zero() {
+            self.jobs.written_down().await;
         }
-        let mut saved = self.jobs.durability.saved.subscribe();
-        let is_written = saved.wait_for(|saved| *saved >= self.revision);
-        let _ = tokio::time::timeout(LONGEST_WAIT, is_written).await;
     }
 }
 

@@ -48,7 +48,15 @@ pub(super) async fn write(
             Ok(response) => {
                 writing.ended(&response);
                 let (permit, birth) = match starting {
-                    Some(starting) => starting.answered(&response, permit),
+                    Some(starting) => {
+                        let table = starting.table();
+                        let (permit, birth) = starting.answered(&response, permit);
+                        if birth.is_none() {
+                            // Named by the head: what the client knows, a restart will know.
+                            table.written_down().await;
+                        }
+                        (permit, birth)
+                    }
                     None => (permit, None),
                 };
                 Ok(Obtained { response, permit, birth })

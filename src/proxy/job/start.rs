@@ -1,7 +1,9 @@
 //! A start: its answer is read while it streams, and the permit moves to the job that it names.
 //!
-//! Whether a client reads the answer or not: what it leaves is read on, so that the job is known.
+//! Whether a client reads the answer or not: what it leaves is read on, so that the job is known. Where jobs survive a
+//! restart, the end of the answer waits until this one does: who knows its name can rely on it.
 
+use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -17,7 +19,7 @@ use crate::admission::Permit;
 use crate::http::tap::Tap;
 use crate::http::target::host;
 use crate::jobs::{self, Start, StartReading};
-use crate::policy::{JobPolicy, JobRole, State};
+use crate::policy::{JobPolicy, JobRole, JobTable, State};
 use crate::proxy::asked::Asked;
 use crate::router::Pattern;
 use crate::upstream::{BodyError, ResponseBody};
@@ -71,6 +73,11 @@ impl Starting {
     /// Waits until a restart would know of it; to be called before it is sent.
     pub(in crate::proxy) async fn written_down(&self) {
         self.noted.written_down().await;
+    }
+
+    /// Where the job will be.
+    pub(in crate::proxy) fn table(&self) -> Arc<JobTable> {
+        Arc::clone(&self.job.table)
     }
 
     /// It was answered. The job that a `Location` names holds the permit from now on; one that the body is to name gives
@@ -172,24 +179,45 @@ pub(in crate::proxy) struct StartBody {
     body: Option<ResponseBody>,
     /// None once it is settled.
     birth: Option<Box<Birth>>,
+    /// What is held back until a restart would know of the job: the end of the body.
+    held_back: Option<HeldBack>,
     state: Arc<State>,
+}
+
+/// The end of a body, and what it waits for.
+struct HeldBack {
+    frame: Option<Result<Frame<Bytes>, BodyError>>,
+    written: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+impl fmt::Debug for HeldBack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HeldBack").finish_non_exhaustive()
+    }
 }
 
 impl StartBody {
     pub(in crate::proxy) fn new(body: ResponseBody, birth: Box<Birth>) -> Self {
-        let mut start =
-            Self { body: Some(body), state: Arc::clone(&birth.starting.state), birth: Some(birth) };
-        start.settle_at_end();
+        let state = Arc::clone(&birth.starting.state);
+        let mut start = Self { body: Some(body), birth: Some(birth), held_back: None, state };
+        drop(start.settle_at_end());
         start
     }
 
-    /// As soon as the last byte is here, before the client has it: its first question finds the job.
-    fn settle_at_end(&mut self) {
-        if self.body.as_ref().is_none_or(Body::is_end_stream)
-            && let Some(birth) = self.birth.take()
-        {
-            birth.settle(true);
+    /// As soon as the last byte is here, before the client has it: its first question finds the job. The table that has
+    /// one more.
+    fn settle_at_end(&mut self) -> Option<Arc<JobTable>> {
+        if self.body.as_ref().is_some_and(|body| !body.is_end_stream()) {
+            return None;
         }
+        self.settle(true)
+    }
+
+    fn settle(&mut self, is_whole: bool) -> Option<Arc<JobTable>> {
+        let birth = self.birth.take()?;
+        let table = Arc::clone(&birth.starting.job.table);
+        birth.settle(is_whole);
+        Some(table)
     }
 }
 
@@ -201,30 +229,36 @@ impl Body for StartBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let Some(body) = &mut self.body else { return Poll::Ready(None) };
-        let next = ready!(Pin::new(body).poll_frame(cx));
-        match &next {
-            Some(Ok(frame)) => {
-                if let (Some(data), Some(birth)) = (frame.data_ref(), &mut self.birth) {
-                    birth.push(data);
+        if self.held_back.is_none() {
+            let Some(body) = &mut self.body else { return Poll::Ready(None) };
+            let frame = ready!(Pin::new(body).poll_frame(cx));
+            let settled = match &frame {
+                Some(Ok(frame)) => {
+                    if let (Some(data), Some(birth)) = (frame.data_ref(), &mut self.birth) {
+                        birth.push(data);
+                    }
+                    self.settle_at_end()
                 }
-                self.settle_at_end();
-            }
-            Some(Err(_)) | None => {
-                if let Some(birth) = self.birth.take() {
-                    birth.settle(next.is_none());
-                }
-            }
+                Some(Err(_)) | None => self.settle(frame.is_none()),
+            };
+            let Some(table) = settled else { return Poll::Ready(frame) };
+            let written = Box::pin(async move { table.written_down().await });
+            self.held_back = Some(HeldBack { frame, written });
         }
-        Poll::Ready(next)
+        let Some(held) = &mut self.held_back else { return Poll::Ready(None) };
+        ready!(held.written.as_mut().poll(cx));
+        Poll::Ready(self.held_back.take().and_then(|held| held.frame))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(Body::is_end_stream)
+        self.held_back.is_none() && self.body.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.as_ref().map_or_else(SizeHint::default, Body::size_hint)
+        match (&self.body, &self.held_back) {
+            (Some(body), None) => body.size_hint(),
+            _ => SizeHint::default(),
+        }
     }
 }
 
