@@ -34,6 +34,8 @@ fn in_usual_case(text: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -73,6 +75,22 @@ mod tests {
             "Sun, 06 Nov 1994 08:49:37 GMT, Sun, 06 Nov 1994 08:49:37 GMT",
         ] {
             assert_eq!(parsed(none), None, "{none}");
+        }
+    }
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
+            if let Ok(value) = HeaderValue::from_bytes(&bytes) {
+                let _ = parse(&value);
+            }
+        }
+
+        #[test]
+        fn any_time_is_read_in_any_case(seconds in 0_u64..253_402_300_800, upper in any::<bool>()) {
+            let time = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+            let text = httpdate::fmt_http_date(time);
+            let text = if upper { text.to_uppercase() } else { text.to_lowercase() };
+            prop_assert_eq!(parse(&HeaderValue::from_str(&text).unwrap()), Some(time));
         }
     }
 }
