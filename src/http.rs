@@ -5,6 +5,7 @@ pub mod coding;
 pub mod date;
 pub mod encoder;
 pub mod fields;
+pub mod host;
 pub mod io;
 pub mod json;
 pub mod reference;

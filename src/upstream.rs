@@ -235,7 +235,7 @@ impl Cluster {
     /// See [`enum@Error`]; the request's body, where it had one, is gone then.
     pub async fn send(
         &self,
-        request: Request<RequestBody>,
+        request: Box<Request<RequestBody>>,
         commitment: Option<&Commitment>,
     ) -> Result<Response<ResponseBody>, Error> {
         let live = self.live.load_full();
@@ -277,7 +277,7 @@ impl Cluster {
     /// See [`enum@Error`].
     pub async fn probe(&self, request: Request<RequestBody>) -> Result<Response<ResponseBody>, Error> {
         let live = self.live.load_full();
-        let mut sending = Sending::new(request, None, self.clock.now());
+        let mut sending = Sending::new(Box::new(request), None, self.clock.now());
         let chosen = live.balancer.choose(&live.pools, None, sending.now);
         if live.spec.host == HostHeader::Upstream {
             sending.name_host(chosen.server());

@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use serde_json::{Map, Value};
 
 use crate::cache::Cache;
-use crate::http::target::{canonical_host, canonical_path};
+use crate::http::host::canonical_host;
+use crate::http::target::canonical_path;
 use crate::policy::Policy;
 
 /// Which stored responses to remove.

@@ -23,6 +23,8 @@ impl Present {
     const TE: u16 = 1;
     const UPGRADE: u16 = 1 << 1;
     const CONNECTION: u16 = 1 << 2;
+    const KEEP_ALIVE: u16 = 1 << 3;
+    const TRANSFER_ENCODING: u16 = 1 << 5;
     const HOP_BY_HOP: u16 = (1 << 6) - 1;
     const EXPECT: u16 = 1 << 6;
     const CLAIM: u16 = 1 << 7;
@@ -40,6 +42,21 @@ impl Present {
     /// Whether `Upgrade` is there.
     pub fn has_upgrade(self) -> bool {
         self.0 & Self::UPGRADE != 0
+    }
+
+    /// Whether `Connection` is there.
+    pub fn has_connection(self) -> bool {
+        self.0 & Self::CONNECTION != 0
+    }
+
+    /// Whether `Keep-Alive` is there.
+    pub fn has_keep_alive(self) -> bool {
+        self.0 & Self::KEEP_ALIVE != 0
+    }
+
+    /// Whether `Transfer-Encoding` is there.
+    pub fn has_transfer_encoding(self) -> bool {
+        self.0 & Self::TRANSFER_ENCODING != 0
     }
 
     /// Whether `Expect` is there.
@@ -113,12 +130,10 @@ pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
 }
 
 /// The same, where it is known what is there.
-pub fn remove_hop_by_hop_of(headers: &mut HeaderMap, Present(present): Present) {
-    if present & Present::CONNECTION != 0 {
-        remove_named_by_connection(headers);
-    }
-    for name in HOP_BY_HOP.iter().filter(|_| present & Present::HOP_BY_HOP != 0) {
-        if present & bit(name) != 0 {
+pub fn remove_hop_by_hop_of(headers: &mut HeaderMap, present: Present) {
+    remove_named_by_connection(headers, present);
+    for name in HOP_BY_HOP.iter().filter(|_| present.0 & Present::HOP_BY_HOP != 0) {
+        if present.0 & bit(name) != 0 {
             headers.remove(name);
         }
     }
@@ -133,16 +148,19 @@ fn bit(name: &HeaderName) -> u16 {
         7 if *name == header::UPGRADE => Present::UPGRADE,
         9 | 13.. if is_claim(name) => Present::CLAIM,
         10 if *name == header::CONNECTION => Present::CONNECTION,
-        10 if name.as_str() == "keep-alive" => 1 << 3,
+        10 if name.as_str() == "keep-alive" => Present::KEEP_ALIVE,
         16 if name.as_str() == "proxy-connection" => 1 << 4,
-        17 if *name == header::TRANSFER_ENCODING => 1 << 5,
+        17 if *name == header::TRANSFER_ENCODING => Present::TRANSFER_ENCODING,
         _ => 0,
     }
 }
 
 /// Removes the fields that `Connection` names, except those of the connection itself and those that nobody may name
 /// away. They are not for the next hop (RFC 9110 section 7.6.1): whatever decides by a field must not see them either.
-pub fn remove_named_by_connection(headers: &mut HeaderMap) {
+pub fn remove_named_by_connection(headers: &mut HeaderMap, present: Present) {
+    if !present.has_connection() {
+        return;
+    }
     let named: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
         .iter()
@@ -239,7 +257,10 @@ pub enum TransferCoding {
 }
 
 /// The transfer coding of a message.
-pub fn transfer_coding(headers: &HeaderMap) -> TransferCoding {
+pub fn transfer_coding(headers: &HeaderMap, present: Present) -> TransferCoding {
+    if !present.has_transfer_encoding() {
+        return TransferCoding::Absent;
+    }
     let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
     match (codings.next(), codings.next()) {
         (None, _) => TransferCoding::Absent,
@@ -250,7 +271,12 @@ pub fn transfer_coding(headers: &HeaderMap) -> TransferCoding {
 
 /// The declared length of a body; `None` where there is none or it is not a plain number.
 pub fn content_length(headers: &HeaderMap) -> Option<u64> {
-    let text = headers.get(header::CONTENT_LENGTH)?.to_str().ok()?;
+    plain_number(headers.get(header::CONTENT_LENGTH)?)
+}
+
+/// A number without sign or blanks, as lengths are written (RFC 9110 section 8.6).
+pub fn plain_number(value: &HeaderValue) -> Option<u64> {
+    let text = value.to_str().ok()?;
     if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
 }
 
@@ -295,7 +321,8 @@ mod tests {
         let mut headers = map(&own);
         headers.append("accept-language", HeaderValue::from_static("de"));
         headers.append("accept-language", HeaderValue::from_static("en"));
-        remove_named_by_connection(&mut headers);
+        let present = Present::of(&headers);
+        remove_named_by_connection(&mut headers, present);
         assert_eq!(headers, map(&own));
     }
 
@@ -377,7 +404,9 @@ mod tests {
     #[test]
     fn one_chunked_is_the_only_transfer_coding() {
         let coding = |lines: &[&str]| {
-            transfer_coding(&map(&lines.iter().map(|line| ("transfer-encoding", *line)).collect::<Vec<_>>()))
+            let lines: Vec<_> = lines.iter().map(|line| ("transfer-encoding", *line)).collect();
+            let headers = map(&lines);
+            transfer_coding(&headers, Present::of(&headers))
         };
         assert_eq!(coding(&[]), TransferCoding::Absent);
         assert_eq!(coding(&["Chunked"]), TransferCoding::Chunked);

@@ -3,7 +3,8 @@
 //! Promises: what is found is spelled like the target of a request that was taken in, so that both name the same thing;
 //! another host's resource is never found.
 
-use super::target::{canonical_host, canonical_path};
+use super::host::canonical_host;
+use super::target::canonical_path;
 
 /// A resource on the same host.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -67,7 +67,7 @@ impl Proxy {
         }
         let writing = Writing::begin(&self.state, &self.policy, &asked);
         let (mut request, upload) = self.outgoing(asked, body, peer, exchange);
-        let upgrade = upstream::wants_upgrade(request.headers()).then(|| hyper::upgrade::on(&mut request));
+        let upgrade = upstream::wants_upgrade(request.headers()).then(|| hyper::upgrade::on(&mut *request));
         let obtained = if let Some(writing) = writing {
             let tasks = self.state.afterlife.tasks.clone();
             Box::pin(write(Arc::clone(&route), request, upload.clone(), permit, writing, starting, tasks))
@@ -117,15 +117,15 @@ impl Proxy {
         body: &mut Option<Incoming>,
         peer: &Peer,
         exchange: &Exchange,
-    ) -> (Request<RequestBody>, Option<UploadOutcome>) {
+    ) -> (Box<Request<RequestBody>>, Option<UploadOutcome>) {
         let patience = asked.route().upstream.patience().body;
         let (has_body, read) = (asked.has_body, asked.upload.take());
         let mut parts = asked.into_outgoing(peer, &exchange.id);
         if let Some(read) = read {
-            return (Request::from_parts(parts, RequestBody::Whole(read)), None);
+            return (Box::new(Request::from_parts(parts, RequestBody::Whole(read))), None);
         }
         let Some(incoming) = body.take().filter(|_| has_body) else {
-            return (Request::from_parts(parts, RequestBody::Empty), None);
+            return (Box::new(Request::from_parts(parts, RequestBody::Empty)), None);
         };
         let limit = self.policy.load().listener.max_body_bytes;
         let (body, outcome) = RequestBody::upload(incoming, limit, patience, self.state.clock);
@@ -133,7 +133,7 @@ impl Proxy {
             // The library drops a body of unknown length from GET, HEAD and CONNECT unless told that it is chunked.
             parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
-        (Request::from_parts(parts, body), Some(outcome))
+        (Box::new(Request::from_parts(parts, body)), Some(outcome))
     }
 }
 

@@ -125,7 +125,7 @@ impl Fetch {
 
     /// The exchange to its head.
     async fn obtain(&self, outgoing: request::Parts) -> Result<Response<ResponseBody>, Refusal> {
-        let mut request = Request::from_parts(outgoing, RequestBody::Empty);
+        let mut request = Box::new(Request::from_parts(outgoing, RequestBody::Empty));
         // Answered for each client on its own; only what is stored may be validated, and as a whole.
         let own = [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE, header::RANGE, header::IF_RANGE];
         for name in own {

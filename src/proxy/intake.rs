@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 use super::asked::Asked;
 use super::exchange::Exchange;
 use crate::http::body::UploadFault;
-use crate::http::fields::{self, TransferCoding};
+use crate::http::fields::{self, Present, TransferCoding};
 use crate::http::target::{self, BadTarget, host};
 use crate::policy::{Destination, Policy, State};
 use crate::refusal::Refusal;
@@ -68,9 +68,10 @@ pub(crate) fn look(
             "The method has lower-case letters, which servers read in different ways",
         ));
     }
-    check_framing(parts)?;
+    let present = Present::of(&parts.headers);
+    check_framing(parts, present)?;
     // Before anything reads the head: what the upstream will not see must choose no limit, identity, key or variant.
-    fields::remove_named_by_connection(&mut parts.headers);
+    fields::remove_named_by_connection(&mut parts.headers, present);
     target::canonicalize(parts, DEFAULT_PORT)?;
     if upload > policy.listener.max_body_bytes {
         return Err(Refusal::Upload(UploadFault::TooLarge));
@@ -92,8 +93,8 @@ pub(crate) fn look(
 }
 
 /// Exactly one `chunked` or none (RFC 9112 section 6.1); the library has refused what is broken outright.
-fn check_framing(parts: &Parts) -> Result<(), Refusal> {
-    match fields::transfer_coding(&parts.headers) {
+fn check_framing(parts: &Parts, present: Present) -> Result<(), Refusal> {
+    match fields::transfer_coding(&parts.headers, present) {
         TransferCoding::Absent => Ok(()),
         TransferCoding::Chunked | TransferCoding::Other if parts.version != Version::HTTP_11 => {
             Err(Refusal::BadFraming("Transfer-Encoding has no place in this version of HTTP"))

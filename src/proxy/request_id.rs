@@ -1,7 +1,8 @@
 //! `X-Request-Id`: kept where the client's is harmless, else made.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
+use bytes::BytesMut;
 use http::header::{HeaderMap, HeaderValue};
 
 use crate::digest::Digester;
@@ -13,7 +14,12 @@ const LONGEST: usize = 128;
 thread_local! {
     /// The state of this thread's generator: two words that only it advances.
     static SEED: Cell<(u64, u64)> = Cell::new(seed());
+    /// What is left of the memory from which this thread cuts its ids: an id of its own would cost two allocations.
+    static BLOCK: RefCell<BytesMut> = RefCell::default();
 }
+
+/// How much memory ids share, in bytes.
+const BLOCK_SIZE: usize = 1024;
 
 /// The request's own id where it is at most 128 visible ASCII characters, else a new one of 32 hexadecimal digits.
 pub(super) fn of(headers: &HeaderMap) -> HeaderValue {
@@ -34,7 +40,14 @@ fn made() -> HeaderValue {
         let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or(b'0');
         digits.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
     }
-    HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+    let id = BLOCK.with_borrow_mut(|block| {
+        if block.capacity() < text.len() {
+            *block = BytesMut::with_capacity(BLOCK_SIZE);
+        }
+        block.extend_from_slice(&text);
+        block.split().freeze()
+    });
+    HeaderValue::from_maybe_shared(id).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
 }
 
 /// A number in 0..1, to spread the returns of clients that are turned away together.

@@ -33,7 +33,7 @@ type Outcome = Result<Obtained, upstream::Error>;
 /// Sends a write. A client that leaves or is told 504 ends nothing.
 pub(super) async fn write(
     route: Arc<Route>,
-    request: Request<RequestBody>,
+    request: Box<Request<RequestBody>>,
     upload: Option<UploadOutcome>,
     permit: Option<Permit>,
     writing: Writing,

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Response, header};
+use http::Response;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -58,13 +58,8 @@ type Ahead = VecDeque<Result<Frame<Bytes>, BodyError>>;
 
 impl ResponseBody {
     /// Ties a response to the connection it comes from.
-    pub(super) fn attach(
-        response: Response<Incoming>,
-        mut lease: Lease,
-        patience: Duration,
-    ) -> Response<Self> {
+    pub(super) fn attach(response: Response<Incoming>, lease: Lease, patience: Duration) -> Response<Self> {
         let (parts, incoming) = response.into_parts();
-        lease.connection().keep_alive = keep_alive(&parts.headers);
         let mut body = Self { incoming, lease: Some(lease), patience, ahead: None, around: None };
         if body.incoming.is_end_stream() && parts.status != http::StatusCode::SWITCHING_PROTOCOLS {
             body.finish();
@@ -219,12 +214,4 @@ impl Body for ResponseBody {
         }
         hint
     }
-}
-
-/// `Keep-Alive: timeout=N` less a second, so that we let go of the connection before the server does.
-fn keep_alive(headers: &HeaderMap) -> Option<Duration> {
-    let value = headers.get(header::HeaderName::from_static("keep-alive"))?.to_str().ok()?;
-    let seconds =
-        value.split(',').find_map(|part| part.trim().strip_prefix("timeout=")?.parse::<u64>().ok())?;
-    Some(Duration::from_secs(seconds.saturating_sub(1)))
 }

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HeaderMap};
+use http::header::{CONTENT_LENGTH, HeaderMap, HeaderName};
 use http::{Response, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
@@ -22,7 +22,7 @@ use super::{Error, Patience, Server};
 use crate::clock::Clock;
 use crate::clock::deadline::Deadline;
 use crate::http::body::{RequestBody, UploadOutcome};
-use crate::http::fields::{self, TransferCoding};
+use crate::http::fields::{self, Present, TransferCoding};
 
 /// The largest response head that is read.
 const MAX_RESPONSE_HEAD: usize = 128 * 1024;
@@ -86,11 +86,13 @@ impl Connection {
         sending: &mut Sending<'_>,
         patience: Option<Patience>,
     ) -> Result<Response<Incoming>, Error> {
-        let Some(request) = sending.take(self.is_used) else { return Err(Error::ConnectionTerminated) };
-        self.is_used = true;
-        let upload = request.body().outcome();
+        let upload = sending.upload();
         let mut watch = patience.map(|patience| Watch::new(upload, sending.now, patience));
-        let mut response = pin!(self.sender.try_send_request(request));
+        let is_kept = std::mem::replace(&mut self.is_used, true);
+        let mut response = pin!(match sending.take(is_kept) {
+            Some(request) => self.sender.try_send_request(request),
+            None => return Err(Error::ConnectionTerminated),
+        });
         let outcome = std::future::poll_fn(|cx| {
             self.has_ended = self.has_ended || poll_driver(&mut self.driver, cx).is_ready();
             let mut answer = response.as_mut().poll(cx);
@@ -109,7 +111,7 @@ impl Connection {
         self.timer.set(None);
         sending.now = self.clock.now();
         match outcome {
-            Some(Ok(response)) => refuse_doubtful_framing(response),
+            Some(Ok(response)) => self.accept(response),
             Some(Err(mut refused)) => {
                 let unsent = refused.take_message();
                 let error = cause(&refused.into_error());
@@ -118,6 +120,17 @@ impl Connection {
             }
             None => Err(Error::ResponseTimeout),
         }
+    }
+
+    /// Takes note of what a head says of the connection.
+    fn accept(&mut self, response: Response<Incoming>) -> Result<Response<Incoming>, Error> {
+        let headers = response.headers();
+        let present = Present::of(headers);
+        self.keep_alive = if present.has_keep_alive() { keep_alive(headers) } else { None };
+        if !is_framed_once(headers, present, response.version()) {
+            return Err(Error::InvalidResponse);
+        }
+        Ok(response)
     }
 
     /// Drives the protocol: reads, writes, hands chunks to the response's body.
@@ -192,25 +205,27 @@ impl Watch {
     }
 }
 
-/// The protocol library reads a body of unknown coding up to the end of the connection and leaves the coding on: handed
-/// on without its `Transfer-Encoding`, it would be another body. It also overlooks a second length (RFC 9112 section 6.3),
-/// and every length where there is no body.
-fn refuse_doubtful_framing(response: Response<Incoming>) -> Result<Response<Incoming>, Error> {
-    if is_framed_once(response.headers(), response.version()) {
-        Ok(response)
-    } else {
-        Err(Error::InvalidResponse)
+/// Whether a head has one known coding, or one length that is a number, or neither. The protocol library reads a body of
+/// unknown coding up to the end of the connection and leaves the coding on: handed on without its `Transfer-Encoding`, it
+/// would be another body. It also overlooks a second length (RFC 9112 section 6.3), and every length where there is no body.
+fn is_framed_once(headers: &HeaderMap, present: Present, version: Version) -> bool {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let (length, second) = (lengths.next(), lengths.next());
+    match fields::transfer_coding(headers, present) {
+        TransferCoding::Absent => {
+            second.is_none() && length.is_none_or(|length| fields::plain_number(length).is_some())
+        }
+        TransferCoding::Chunked => version == Version::HTTP_11 && length.is_none(),
+        TransferCoding::Other => false,
     }
 }
 
-/// Whether a head has one known coding, or one length that is a number, or neither.
-fn is_framed_once(headers: &HeaderMap, version: Version) -> bool {
-    let lengths = headers.get_all(CONTENT_LENGTH).iter().take(2).count();
-    match fields::transfer_coding(headers) {
-        TransferCoding::Absent => lengths == 0 || (lengths == 1 && fields::content_length(headers).is_some()),
-        TransferCoding::Chunked => version == Version::HTTP_11 && lengths == 0,
-        TransferCoding::Other => false,
-    }
+/// How long the server says that it keeps an unused connection, less a second.
+fn keep_alive(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get(HeaderName::from_static("keep-alive"))?.to_str().ok()?;
+    let seconds =
+        value.split(',').find_map(|part| part.trim().strip_prefix("timeout=")?.parse::<u64>().ok())?;
+    Some(Duration::from_secs(seconds.saturating_sub(1)))
 }
 
 fn cause(error: &hyper::Error) -> Error {
@@ -240,7 +255,8 @@ mod tests {
     fn an_answer_is_framed_in_one_way() {
         let framed = |lines: &[(&str, &str)]| {
             let fields = lines.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
-            is_framed_once(&fields.collect(), Version::HTTP_11)
+            let headers = fields.collect();
+            is_framed_once(&headers, Present::of(&headers), Version::HTTP_11)
         };
         let (length, coding) = ("content-length", ("transfer-encoding", "chunked"));
         assert!(framed(&[]) && framed(&[(length, "3")]) && framed(&[coding]));

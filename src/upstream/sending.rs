@@ -1,19 +1,23 @@
 //! A request on its way, from server to server until one takes it.
 
-use http::Request;
+use http::header::{HeaderName, HeaderValue};
+use http::{Method, Request, Uri};
 use http_body::Body as _;
 use tokio::time::Instant;
 
 use super::{Commitment, Error, Server};
-use crate::http::body::RequestBody;
+use crate::http::body::{RequestBody, UploadOutcome};
+
+/// Room for the fields of a usual request, in bytes.
+const USUAL_HEAD: usize = 768;
 
 /// A request on its way.
 #[derive(Debug)]
 pub(super) struct Sending<'c> {
     /// Here until it begins to be sent; back here when not a byte of it was.
-    pub(super) request: Option<Request<RequestBody>>,
+    pub(super) request: Option<Box<Request<RequestBody>>>,
     /// A copy of one that may be sent twice, made when a kept connection is about to be tried.
-    spare: Option<Request<RequestBody>>,
+    spare: Option<Box<Spare>>,
     /// Whether not a byte of it was sent so far, or when it last failed.
     pub(super) is_unsent: bool,
     /// Made when it begins to be sent.
@@ -24,7 +28,7 @@ pub(super) struct Sending<'c> {
 
 impl<'c> Sending<'c> {
     pub(super) fn new(
-        request: Request<RequestBody>,
+        request: Box<Request<RequestBody>>,
         commitment: Option<&'c Commitment>,
         now: Instant,
     ) -> Self {
@@ -37,6 +41,11 @@ impl<'c> Sending<'c> {
         }
     }
 
+    /// How the upload fares, where there is one.
+    pub(super) fn upload(&self) -> Option<UploadOutcome> {
+        self.request.as_ref()?.body().outcome()
+    }
+
     /// The request, to be sent now. On a kept connection the server may just be closing, so that a copy is worth its
     /// price; a new connection gets none.
     pub(super) fn take(&mut self, is_kept: bool) -> Option<Request<RequestBody>> {
@@ -45,16 +54,16 @@ impl<'c> Sending<'c> {
         }
         let request = self.request.take()?;
         self.is_unsent = false;
-        self.spare = if is_kept { copy(&request) } else { None };
-        Some(request)
+        self.spare = if is_kept { Spare::of(&request) } else { None };
+        Some(*request)
     }
 
     /// It failed, not a byte of it sent where it is given back. A kept connection that turns out to be closed allows a
     /// second sending (RFC 9110 section 9.2.2); nothing else does.
     pub(super) fn failed(&mut self, error: Error, unsent: Option<Request<RequestBody>>) {
         self.is_unsent = unsent.is_some();
-        let again = self.spare.take().filter(|_| error == Error::ConnectionTerminated);
-        self.request = unsent.or(again);
+        let spare = self.spare.take().filter(|_| error == Error::ConnectionTerminated);
+        self.request = unsent.or_else(|| spare.map(|spare| spare.into_request())).map(Box::new);
     }
 
     pub(super) fn can_be_sent_again(&self) -> bool {
@@ -62,16 +71,47 @@ impl<'c> Sending<'c> {
     }
 }
 
-/// A copy for a second sending, where a second sending is allowed: an idempotent method, and no body.
-fn copy(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
-    if !request.method().is_idempotent() || !request.body().is_end_stream() {
-        return None;
+/// A copy for a second sending. Nearly none is ever sent, so the fields are kept as text: a copied map costs five times
+/// as much.
+#[derive(Debug)]
+struct Spare {
+    method: Method,
+    uri: Uri,
+    /// `name:value` lines.
+    fields: Vec<u8>,
+}
+
+impl Spare {
+    /// Made only where a second sending is allowed: an idempotent method, and no body.
+    fn of(request: &Request<RequestBody>) -> Option<Box<Self>> {
+        if !request.method().is_idempotent() || !request.body().is_end_stream() {
+            return None;
+        }
+        let mut fields = Vec::with_capacity(USUAL_HEAD);
+        for (name, value) in request.headers() {
+            for part in [name.as_str().as_bytes(), b":", value.as_bytes(), b"\n"] {
+                fields.extend_from_slice(part);
+            }
+        }
+        Some(Box::new(Self { method: request.method().clone(), uri: request.uri().clone(), fields }))
     }
-    let mut copy = Request::new(RequestBody::Empty);
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.headers_mut() = request.headers().clone();
-    Some(copy)
+
+    fn into_request(self) -> Request<RequestBody> {
+        let mut request = Request::new(RequestBody::Empty);
+        // Neither a name can hold a colon nor a value a line's end.
+        for line in self.fields.split(|byte| *byte == b'\n') {
+            let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
+            let (name, value) = (line.get(..colon), line.get(colon + 1..));
+            let name = name.and_then(|name| HeaderName::from_bytes(name).ok());
+            let value = value.and_then(|value| HeaderValue::from_bytes(value).ok());
+            if let (Some(name), Some(value)) = (name, value) {
+                request.headers_mut().append(name, value);
+            }
+        }
+        *request.method_mut() = self.method;
+        *request.uri_mut() = self.uri;
+        request
+    }
 }
 
 #[cfg(test)]
@@ -81,7 +121,24 @@ mod tests {
 
     fn sending(method: &str) -> Sending<'static> {
         let request = Request::builder().method(method).body(RequestBody::Empty).unwrap();
-        Sending::new(request, None, Clock::start().now())
+        Sending::new(Box::new(request), None, Clock::start().now())
+    }
+
+    #[test]
+    fn a_second_sending_is_the_same_request() {
+        let request = Request::builder()
+            .method("GET")
+            .uri("/scan/1?a=b:c")
+            .header("host", "scan:8000")
+            .header("cookie", "a=1; b=\u{fc}")
+            .header("accept", "")
+            .header("x-list", "one")
+            .header("x-list", "two: 2")
+            .body(RequestBody::Empty)
+            .unwrap();
+        let again = Spare::of(&request).unwrap().into_request();
+        assert_eq!((again.method(), again.uri()), (request.method(), request.uri()));
+        assert_eq!(again.headers(), request.headers());
     }
 
     #[test]

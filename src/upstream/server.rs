@@ -6,7 +6,7 @@ use std::str::FromStr;
 use http::header::{self, HeaderValue};
 use http::{Request, Uri};
 
-use crate::http::target::canonical_host;
+use crate::http::host::canonical_host;
 
 /// The address of an HTTP/1.1 server, as configured.
 #[derive(Debug, Clone, PartialEq, Eq)]
