@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header, request, response};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
@@ -183,7 +184,7 @@ impl Fetch {
         if let Some(told) = &told {
             told.tell(&mut parts.headers);
         }
-        let plan = judgement.verdict.ok();
+        let mut plan = judgement.verdict.ok();
         if plan.is_none()
             && let Some((stale, _)) = &self.missed.stale
             && takes_the_place_of_what_is_stored(parts.status)
@@ -220,7 +221,10 @@ impl Fetch {
         let selecting = cache::SelectingFields::of(judgement.facts.vary.names(), &self.asked.parts.headers);
         let personal = judgement.facts.personal_fields().into();
         let head = LiveHead { parts: copy(&parts), personal, selecting, forwarded };
-        self.land_before_the_end(&producer, &body, plan.as_ref());
+        if body.is_end_stream() {
+            self.keep(&producer, plan.take(), &parts, None);
+            self.land(&producer);
+        }
         self.share(&producer, SharedHead::Live(Box::new(head)));
         self.stream(producer, parts, body, plan).await;
         drop(permit);
@@ -274,7 +278,7 @@ impl Fetch {
         mut producer: Producer<Sharing>,
         parts: response::Parts,
         mut body: ResponseBody,
-        plan: Option<Plan>,
+        mut plan: Option<Plan>,
     ) {
         let patience = self.asked.route().upstream.patience().body;
         let retain = match &plan {
@@ -304,7 +308,11 @@ impl Fetch {
             match frame.into_data() {
                 Ok(data) => {
                     received += data.len() as u64;
-                    self.land_before_the_end(&producer, &body, plan.as_ref());
+                    // Nobody joins who has the last byte already: the answer is stored by then, or it was not for later.
+                    if body.is_end_stream() {
+                        self.keep(&producer, plan.take(), &parts, Some(&data));
+                        self.land(&producer);
+                    }
                     if producer.push(data, retain, patience).await.is_err() {
                         return self.land(&producer);
                     }
@@ -312,18 +320,7 @@ impl Fetch {
                 Err(frame) => trailers = frame.into_trailers().ok(),
             }
         }
-        if let Some(plan) = plan
-            && let Some(chunks) = producer.whole()
-        {
-            let stored =
-                self.state.cache.store(producer.mark(), &plan, &self.asked.parts.headers, &parts, chunks);
-            if let Err(reason) = stored {
-                if let (NotStored::Unstorable(_), Some((stale, _))) = (reason, &self.missed.stale) {
-                    self.state.cache.forget(producer.mark(), stale);
-                }
-                tracing::debug!(?reason, route = %self.asked.route().name, "not stored");
-            }
-        }
+        self.keep(&producer, plan, &parts, None);
         self.land(&producer);
         producer.finish(trailers);
     }
@@ -339,6 +336,25 @@ impl Fetch {
             if let Err(reason) = stored {
                 tracing::debug!(?reason, route = %self.asked.route().name, "no beginning is stored");
             }
+        }
+    }
+
+    /// Stores what came whole, where there is a plan for it; `last` is still to be handed out.
+    fn keep(
+        &self,
+        producer: &Producer<Sharing>,
+        plan: Option<Plan>,
+        parts: &response::Parts,
+        last: Option<&Bytes>,
+    ) {
+        let Some((plan, chunks)) = plan.zip(producer.whole()) else { return };
+        let (cache, fetch) = (&self.state.cache, producer.mark());
+        let chunks = chunks.into_iter().chain(last.cloned());
+        if let Err(reason) = cache.store(fetch, &plan, &self.asked.parts.headers, parts, chunks) {
+            if let (NotStored::Unstorable(_), Some((stale, _))) = (reason, &self.missed.stale) {
+                cache.forget(fetch, stale);
+            }
+            tracing::debug!(?reason, route = %self.asked.route().name, "not stored");
         }
     }
 
@@ -376,14 +392,6 @@ impl Fetch {
 
     fn share(&self, producer: &Producer<Sharing>, head: SharedHead) {
         producer.share(Fetched { head, queued: self.queued });
-    }
-
-    /// Nobody joins once the last byte of an answer that is not stored is handed out: a client that has it all and asks again
-    /// must not get the same again.
-    fn land_before_the_end(&self, producer: &Producer<Sharing>, body: &ResponseBody, plan: Option<&Plan>) {
-        if plan.is_none() && body.is_end_stream() {
-            self.land(producer);
-        }
     }
 
     fn land(&self, producer: &Producer<Sharing>) {
