@@ -4,11 +4,12 @@
 //! request that is still being answered is waited for, one that was answered is not made again. What the key is, and
 //! whose, the caller knows.
 //!
-//! Promises: of equal starts one is under way at a time; nobody's leaving ends it for the others; one that comes to no
-//! end leaves nothing behind, and the next makes a new attempt; what is kept is bounded in number, size and time.
+//! Promises: of equal starts one is under way at a time; nobody's leaving ends it for the others; one that was never made
+//! leaves nothing behind, and the next makes a new attempt; one that may have been made is made by nobody else before it
+//! has come to its end, whatever becomes of the task that made it; what is kept is bounded in number, size and time.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, StatusCode};
@@ -73,8 +74,8 @@ pub struct Starts<E>(Mutex<Table<E>>);
 #[derive(Debug)]
 struct Table<E> {
     entries: HashMap<u128, Entry<E>, BuildDigestHasher>,
-    /// Those that have ended, in the order in which they did, until when they are kept.
-    ended: VecDeque<(Instant, u128, u64)>,
+    /// The keys of those that are kept, by the time until then and their number.
+    kept: BTreeMap<(Instant, u64), u128>,
     bytes: usize,
     /// Numbers the entries.
     next: u64,
@@ -86,6 +87,7 @@ struct Entry<E> {
     fingerprint: u128,
     news: News<E>,
     bytes: usize,
+    is_kept: bool,
 }
 
 type News<E> = Arc<watch::Sender<Option<Outcome<E>>>>;
@@ -113,29 +115,30 @@ impl<E> Starts<E> {
             let is_same = entry.fingerprint == fingerprint;
             return if is_same { Entered::Same(Waiting(entry.news.subscribe())) } else { Entered::Other };
         }
-        if table.entries.len() >= MAX_STARTS && !table.forget_oldest() {
+        if table.entries.len() >= MAX_STARTS && !table.forget_one() {
             return Entered::Full;
         }
         let (sender, receiver) = watch::channel(None);
         let news = Arc::new(sender);
         table.next += 1;
         let number = table.next;
-        table.entries.insert(key, Entry { number, fingerprint, news: Arc::clone(&news), bytes: 0 });
-        let ticket = Ticket { starts: Arc::clone(self), key, number, news, is_kept: false };
-        Entered::First(ticket, Waiting(receiver))
+        let entry = Entry { number, fingerprint, news: Arc::clone(&news), bytes: 0, is_kept: false };
+        table.entries.insert(key, entry);
+        let duty = Duty { starts: Arc::clone(self), key, number, news, if_lost: OnceLock::new() };
+        Entered::First(Ticket(Arc::new(duty)), Waiting(receiver))
     }
 }
 
 impl<E> Table<E> {
     fn forget_until(&mut self, now: Instant) {
-        while self.ended.front().is_some_and(|(until, ..)| *until <= now) {
-            self.forget_oldest();
+        while self.kept.first_key_value().is_some_and(|((until, _), _)| *until <= now) {
+            self.forget_one();
         }
     }
 
-    /// Forgets the one that ended first; false where none has.
-    fn forget_oldest(&mut self) -> bool {
-        let Some((_, key, number)) = self.ended.pop_front() else { return false };
+    /// Forgets the one whose time is over first; false where none is kept.
+    fn forget_one(&mut self) -> bool {
+        let Some(((_, number), key)) = self.kept.pop_first() else { return false };
         self.remove(key, number);
         true
     }
@@ -151,60 +154,81 @@ impl<E> Table<E> {
 
 impl<E> Default for Starts<E> {
     fn default() -> Self {
-        let (entries, ended) = (HashMap::default(), VecDeque::new());
-        Self(Mutex::new(Table { entries, ended, bytes: 0, next: 0 }))
+        let (entries, kept) = (HashMap::default(), BTreeMap::new());
+        Self(Mutex::new(Table { entries, kept, bytes: 0, next: 0 }))
     }
 }
 
-/// The duty to tell what became of a start. Dropped, it has come to no end.
+/// The duty to tell what became of a start. Clones are the same one: whoever has a part in the start holds one, and until
+/// the last is dropped no equal start is made.
+#[derive(Debug, Clone)]
+pub struct Ticket<E>(Arc<Duty<E>>);
+
 #[derive(Debug)]
-pub struct Ticket<E> {
+struct Duty<E> {
     starts: Arc<Starts<E>>,
     key: u128,
     number: u64,
     news: News<E>,
-    is_kept: bool,
+    /// What is told where nobody tells anything.
+    if_lost: OnceLock<E>,
 }
 
-impl<E> Drop for Ticket<E> {
+impl<E> Drop for Duty<E> {
     fn drop(&mut self) {
-        if !self.is_kept {
-            self.starts.0.lock().remove(self.key, self.number);
+        if let Some(error) = self.if_lost.take() {
+            self.news.send_if_modified(|news| {
+                let is_untold = news.is_none();
+                if is_untold {
+                    *news = Some(Outcome::Failed(error));
+                }
+                is_untold
+            });
+        }
+        let mut table = self.starts.0.lock();
+        if table.entries.get(&self.key).is_some_and(|entry| !entry.is_kept) {
+            table.remove(self.key, self.number);
         }
     }
 }
 
 impl<E> Ticket<E> {
+    /// From now on the start may have been made. Where it comes to no end those who wait are told `if_lost`, and do not
+    /// make it a second time.
+    pub fn begun(&self, if_lost: E) {
+        let _ = self.0.if_lost.set(if_lost);
+    }
+
     /// Tells those who wait; those who come until then, too.
-    pub fn keep(mut self, outcome: Outcome<E>, until: Instant) {
+    pub fn keep(&self, outcome: Outcome<E>, until: Instant) {
+        let Duty { starts, key, number, news, .. } = &*self.0;
         let bytes = match &outcome {
             Outcome::Answered(answer) => answer.body.len() + HEAD_BYTES,
             Outcome::Failed(_) | Outcome::Alone => HEAD_BYTES,
         };
-        self.news.send_replace(Some(outcome));
-        let mut table = self.starts.0.lock();
-        if let Some(entry) = table.entries.get_mut(&self.key).filter(|entry| entry.number == self.number) {
-            entry.bytes = bytes;
+        news.send_replace(Some(outcome));
+        let mut table = starts.0.lock();
+        if let Some(entry) = table.entries.get_mut(key).filter(|entry| entry.number == *number) {
+            (entry.bytes, entry.is_kept) = (bytes, true);
             table.bytes += bytes;
-            table.ended.push_back((until, self.key, self.number));
+            table.kept.insert((until, *number), *key);
         }
-        while table.bytes > MAX_BYTES && table.forget_oldest() {}
-        drop(table);
-        self.is_kept = true;
+        while table.bytes > MAX_BYTES && table.forget_one() {}
     }
 
-    /// Tells those who wait, and nobody else.
-    pub fn tell(self, outcome: Outcome<E>) {
-        self.news.send_replace(Some(outcome));
+    /// Tells those who wait, and those who come while the start is under way.
+    pub fn tell(&self, outcome: Outcome<E>) {
+        self.0.news.send_replace(Some(outcome));
     }
 
     /// Waits until nobody waits any more, nor can.
     pub async fn abandoned(&self) {
+        let Duty { starts, key, number, news, .. } = &*self.0;
         loop {
-            self.news.closed().await;
-            let mut table = self.starts.0.lock();
-            if self.news.receiver_count() == 0 {
-                table.remove(self.key, self.number);
+            news.closed().await;
+            let mut table = starts.0.lock();
+            if news.receiver_count() == 0 {
+                table.remove(*key, *number);
                 return;
             }
         }

@@ -53,10 +53,49 @@ async fn what_failed_is_told_to_those_who_wait_and_to_nobody_after_them() {
     let (ticket, own) = first(&starts, 1);
     let Entered::Same(follower) = starts.enter(1, 0, now()) else { panic!() };
     ticket.tell(Outcome::Failed("no"));
+    drop(ticket);
     for waiting in [own, follower] {
         assert!(matches!(waiting.outcome().await, Some(Outcome::Failed("no"))));
     }
     first(&starts, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_may_have_been_made_and_is_lost_is_not_made_by_those_who_wait() {
+    let starts = starts();
+    let (ticket, own) = first(&starts, 1);
+    let Entered::Same(follower) = starts.enter(1, 0, now()) else { panic!() };
+    ticket.begun("lost");
+    drop(ticket);
+    for waiting in [own, follower] {
+        assert!(matches!(waiting.outcome().await, Some(Outcome::Failed("lost"))));
+    }
+    first(&starts, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_goes_on_after_its_news_is_not_made_again_before_its_end() {
+    let starts = starts();
+    let (ticket, _own) = first(&starts, 1);
+    let under_way = ticket.clone();
+    ticket.begun("lost");
+    ticket.tell(Outcome::Failed("late"));
+    drop(ticket);
+    let Entered::Same(again) = starts.enter(1, 0, now()) else { panic!("it is under way") };
+    assert!(matches!(again.outcome().await, Some(Outcome::Failed("late"))));
+    drop(under_way);
+    first(&starts, 1);
+}
+
+/// A reload may shorten the window.
+#[tokio::test(start_paused = true)]
+async fn each_is_kept_for_its_own_time() {
+    let starts = starts();
+    first(&starts, 1).0.keep(answer("long"), now() + Duration::from_secs(3600));
+    first(&starts, 2).0.keep(answer("short"), now() + Duration::from_secs(5));
+    tokio::time::advance(Duration::from_secs(5)).await;
+    first(&starts, 2);
+    assert!(matches!(starts.enter(1, 0, now()), Entered::Same(_)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -12,9 +12,11 @@ use crate::admission::{Asking, Permit, Shed};
 use crate::cache::CacheKey;
 use crate::client::{ClientAddress, Identity, IdentityFields, KeySpec, PartitionKey, Seen};
 use crate::collapse::FlightKey;
+use crate::dedupe::Ticket;
 use crate::digest::Digester;
 use crate::http::fields;
 use crate::policy::{Collapse, Destination, InFlight, Route};
+use crate::refusal::Refusal;
 use crate::router::Captures;
 use crate::server::Peer;
 use crate::upstream::{self, Forwarding};
@@ -39,6 +41,8 @@ pub(crate) struct Asked {
     pub(super) has_body: bool,
     /// Its body, where that was read already.
     pub(super) upload: Option<Bytes>,
+    /// While it is under way, no equal start is made.
+    pub(super) ticket: Option<Ticket<Refusal>>,
 }
 
 impl Asked {
@@ -65,6 +69,7 @@ impl Asked {
             digester,
             has_body,
             upload: None,
+            ticket: None,
         }
     }
 

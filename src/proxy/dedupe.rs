@@ -2,7 +2,8 @@
 //!
 //! After the identity and before the limits: who gets somebody else's answer is charged nothing and needs no permit. The
 //! start itself runs in a task of its own, so that no client that leaves ends it for the others; while it is queued and
-//! the last has left, it is given up. Answers never cross identities: the identity is part of what makes two starts the
+//! the last has left, it is given up. One that is not answered in time is not made again as long as it runs: equal ones
+//! are told the same. Answers never cross identities: the identity is part of what makes two starts the
 //! same, and clients without one are told apart by address. As several may share an address, what is personal in an
 //! answer (`Set-Cookie`, `Cache-Control: private`) goes to nobody else there, unless the client has chosen the key.
 
@@ -134,6 +135,7 @@ impl Proxy {
         // Those who share the answer need not take the same codings.
         asked.parts.headers.remove(header::ACCEPT_ENCODING);
         let (own, is_own) = oneshot::channel();
+        asked.ticket = Some(ticket.clone());
         let making = Making {
             proxy: self.clone(),
             dedupe: dedupe.clone(),
@@ -222,6 +224,7 @@ impl Making {
         };
         let answer = match permit {
             Ok(permit) => {
+                self.ticket.begun(Refusal::Internal);
                 let Self { proxy, peer, exchange, .. } = &mut self;
                 Box::pin(proxy.send_on(asked, &mut None, Forward::Method, peer, exchange, permit)).await
             }

@@ -19,10 +19,12 @@ use super::direct::Obtained;
 use super::job::{Starting, read_on};
 use crate::admission::Permit;
 use crate::cache::Fence;
+use crate::dedupe::Ticket;
 use crate::http::body::{RequestBody, UploadOutcome};
 use crate::http::reference::{self, Target};
 use crate::http::target::host;
 use crate::policy::{Policy, Route, State};
+use crate::refusal::Refusal;
 use crate::upstream::{self, Commitment, Patience, ResponseBody};
 
 /// What of an answer that nobody waits for is read, so that the server is not cut off.
@@ -151,6 +153,8 @@ pub(super) struct Writing {
     /// What it is sent to; canonical.
     host: String,
     uri: Uri,
+    /// Of a start that may be the same as another.
+    _ticket: Option<Ticket<Refusal>>,
 }
 
 impl Writing {
@@ -169,7 +173,7 @@ impl Writing {
         let (policy, uri) = (policy.load_full(), asked.parts.uri.clone());
         let host = host(&asked.parts.headers).to_owned();
         let fence = state.cache.fence(&policy.stored_url(&host, uri.path(), uri.query()), &tags);
-        Some(Self { fence, policy, host, uri })
+        Some(Self { fence, policy, host, uri, _ticket: asked.ticket.clone() })
     }
 
     /// It was answered: what it has changed is dropped from the store, unless the answer is an error (RFC 9111 section 4.4).

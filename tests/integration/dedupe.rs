@@ -143,6 +143,24 @@ async fn errors_are_not_repeated() {
 }
 
 #[tokio::test]
+async fn a_start_that_is_not_answered_in_time_is_not_made_again_while_it_runs() {
+    for dedupe in [BY_KEY, BY_BODY] {
+        let (origin, gate) = (Origin::start(), Gate::closed());
+        origin.on("/scan", Script::ok("scan 1").when(&gate));
+        let text = format!("upstreams.origin.first_byte_timeout = '300ms'\n{}", config(dedupe));
+        let proxy = Proxy::start(&origin, &text).await;
+        for _ in 0..3 {
+            proxy.send(&keyed("k1", "{}")).await.assert_problem(504);
+        }
+        assert_eq!((origin.count("*"), origin.active("*")), (1, 1), "{dedupe}");
+        gate.open();
+        wait_until("the next is made", || async { proxy.send(&keyed("k1", "{}")).await.status() == 200 })
+            .await;
+        assert_eq!(origin.count("*"), 2, "{dedupe}");
+    }
+}
+
+#[tokio::test]
 async fn who_shares_is_charged_nothing_and_needs_no_permit() {
     let (origin, gate) = (Origin::start(), Gate::closed());
     origin.on("*", Script::ok("done").when(&gate));
