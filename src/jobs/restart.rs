@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::file::{self, Saved, SavedJob, Unusable};
 use super::job::Key;
+use super::table::MAX_ACTIVE;
 use super::{Bells, Jobs, Url};
 
 /// How long a start waits to be written down; a disk that hangs must not hold work up for good.
@@ -29,8 +30,8 @@ pub(super) struct Durability {
     is_failing: AtomicBool,
     /// Starts under way.
     starting: AtomicUsize,
-    /// Held while the file is written: whoever asked for it may have left.
-    writing: Arc<Mutex<()>>,
+    /// Held while the file is written, for whoever asked for it may have left: the last change that was.
+    writing: Arc<Mutex<u64>>,
 }
 
 /// A start under way. Whether it begins a job or not is not known before it is answered, so it counts as one.
@@ -75,7 +76,7 @@ impl<P> Jobs<P> {
             let url = host.as_deref().zip(path.as_deref()).and_then(|(host, path)| Url::new(host, path));
             given_back.extend(table.restore(id, url, began, hold(), now));
         }
-        for _ in 0..saved.nameless {
+        for _ in 0..saved.nameless.min(MAX_ACTIVE) {
             given_back.extend(table.start_nameless(hold(), now));
         }
         let restored = table.active();
@@ -92,8 +93,12 @@ impl<P> Jobs<P> {
         let shown = path.display().to_string();
         let turn = Arc::clone(&self.durability.writing);
         let write = move || {
-            let _turn = turn.lock();
-            file::replace(&path, &bytes)
+            let mut last = turn.lock();
+            if *last < revision {
+                file::replace(&path, &bytes)?;
+                *last = revision;
+            }
+            Ok(())
         };
         let written = tokio::task::spawn_blocking(write).await;
         let written = written.unwrap_or_else(|panic| Err(std::io::Error::other(panic)));

@@ -12,7 +12,7 @@ use super::job::{Job, Key, Over, Phase, Verdict};
 use super::{JobStats, Outcome, Probe, Reading, Seen, Spec, Standing, Start};
 
 /// Jobs of one kind that can be at work; further ones are not kept track of.
-const MAX_ACTIVE: usize = 65_536;
+pub(super) const MAX_ACTIVE: usize = 65_536;
 /// Jobs that are over and remembered; beyond it the oldest are forgotten.
 const MAX_OVER: usize = 10_000;
 /// How long a job that is over is remembered after it was last heard of: longer than an answer is under way.

@@ -98,12 +98,13 @@ async fn read_ahead(parts: &response::Parts, body: &mut ResponseBody) -> Option<
     body.read_ahead().await
 }
 
-/// Whether a body may say something. A coding is not undone, so that a small one cannot become a large one: it was asked
+/// Whether a body may say something. A part of a document does not: its reader chose which. A coding is not undone, so that a small one cannot become a large one: it was asked
 /// for without.
 fn is_readable(status: StatusCode, headers: &HeaderMap) -> bool {
     let is_plain = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"identity");
     let is_stream = |kind: &HeaderValue| kind.as_bytes().starts_with(b"text/event-stream");
     status.is_success()
+        && status != StatusCode::PARTIAL_CONTENT
         && headers.get(header::CONTENT_ENCODING).is_none_or(is_plain)
         && !headers.get(header::CONTENT_TYPE).is_some_and(is_stream)
 }

@@ -15,20 +15,24 @@ use crate::policy::{JobPolicy, JobTable, Policy, State};
 
 /// Questions of our own at the same time.
 const MAX_PROBES: usize = 8;
+/// Questions that wait for their turn; others come in their own time, when the upstream may answer sooner.
+const MAX_WAITING: usize = 1024;
 /// For the answer to one of them.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Looks after all jobs, for as long as it is polled.
 pub async fn keep_jobs(state: Arc<State>, policy: Arc<ArcSwap<Policy>>) {
-    let places = Arc::new(Semaphore::new(MAX_PROBES));
+    let (line, places) = (Arc::new(Semaphore::new(MAX_WAITING)), Arc::new(Semaphore::new(MAX_PROBES)));
     let tables = || state.jobs.list().into_iter().map(|(_, table)| table).collect();
     let probe = |table: &Arc<JobTable>, probe: Probe| {
         let policy = policy.load();
         let Some(job) = policy.jobs.iter().find(|job| Arc::ptr_eq(&job.table, table)).cloned() else {
             return;
         };
+        let Ok(in_line) = Arc::clone(&line).try_acquire_owned() else { return };
         let (state, places) = (Arc::clone(&state), Arc::clone(&places));
         tokio::spawn(async move {
+            let _in_line = in_line;
             let _place = places.acquire().await;
             ask(&state, &job, &probe).await;
         });

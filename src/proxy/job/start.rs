@@ -98,8 +98,11 @@ impl Starting {
         (None, Some(Box::new(Birth { starting: self, permit, tap })))
     }
 
-    /// It was sent, and there is no answer: whether a job has begun nobody knows.
-    pub(in crate::proxy) fn lost(self, permit: Option<Permit>) {
+    /// It was sent, and there is no answer, or none that names a job: whether one has begun nobody knows.
+    pub(in crate::proxy) fn lost(self, mut permit: Option<Permit>) {
+        if let Some(permit) = &mut permit {
+            permit.pass_to_job();
+        }
         self.job.table.start_unknown(permit);
     }
 
@@ -134,7 +137,7 @@ impl Birth {
             StartReading::Final => {}
             StartReading::Nameless => {
                 let job = Arc::clone(&self.starting.job);
-                job.table.start_unknown(self.permit);
+                self.starting.lost(self.permit);
                 if job.table.is_first_warning() {
                     tracing::warn!(
                         job = %job.spec.name,

@@ -40,6 +40,53 @@ async fn a_start_without_a_name_can_keep_its_permit_for_a_while() {
 }
 
 #[tokio::test]
+async fn a_cap_that_is_found_by_trial_stays_above_what_starts_without_a_name_hold() {
+    let origin = Origin::start();
+    let config = scans_with("unknown_hold = '60s'")
+        .replace("{ max = 2 }", "{ max = 'auto' }")
+        .replace("name = 'rest'", "name = 'rest'\nin_flight = 'scans'");
+    let proxy = Proxy::start(&origin, &config).await;
+    origin.on(START, Script::status(202).json("{}"));
+    origin.on("/work", Script::status(503));
+    for _ in 0..8 {
+        assert_eq!(start(&proxy).await.status(), 202);
+    }
+    for number in 0..2 {
+        assert_eq!(proxy.send(&request("POST /work")).await.status(), 503, "{number}");
+    }
+    let cap = proxy.metric("forebay_in_flight_max", &["pool=\"scans\""]).await;
+    assert_eq!((held(&proxy).await, cap), (8.0, 8.0), "a quarter of 10 less would be too little");
+}
+
+#[tokio::test]
+async fn a_part_of_a_status_says_nothing_of_the_whole() {
+    let origin = Origin::start();
+    let _scans = Scans::on(&origin);
+    let proxy = Proxy::start(&origin, SCANS).await;
+    start(&proxy).await;
+    let part = Script::status(206).field("content-range", "bytes 10-31/40");
+    origin.on("GET /api/scan/status/s1", part.json(r#"{"status":"completed"}"#));
+    let chosen = request("GET /api/scan/status/s1").field("Range", "bytes=10-31");
+    assert_eq!(proxy.send(&chosen).await.status(), 206);
+    assert_eq!(held(&proxy).await, 1.0);
+}
+
+#[tokio::test]
+async fn a_head_makes_no_old_status_fresh() {
+    let origin = Origin::start();
+    let scans = Scans::on(&origin);
+    let proxy = Proxy::start(&origin, SCANS).await;
+    start(&proxy).await;
+    assert_eq!(status(&proxy, "s1").await.json()["status"], "running");
+    scans.set("s1", "completed");
+    // As long as the stored one.
+    origin.on("HEAD /*", Script::ok("").json(r#"{"scan_id":"s1","status":"stopped"}"#));
+    tokio::time::sleep(seconds(1.1)).await;
+    assert_eq!(proxy.send(&request("HEAD /api/scan/status/s1")).await.status(), 200);
+    assert_eq!(status(&proxy, "s1").await.json()["status"], "completed");
+}
+
+#[tokio::test]
 async fn a_location_names_the_job_as_well() {
     let origin = Origin::start();
     let proxy = Proxy::start(&origin, SCANS).await;
