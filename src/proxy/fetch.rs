@@ -15,7 +15,7 @@ use super::Missed;
 use super::asked::Asked;
 use super::job::Watch;
 use crate::admission::{Permit, ShedReason};
-use crate::cache::{self, Forward, Forwarded, NotStored, Plan, Precondition, ResponseFacts, Vary};
+use crate::cache::{self, Forward, Forwarded, Mode, NotStored, Plan, Precondition, ResponseFacts, Vary};
 use crate::collapse::{FlightKey, Producer};
 use crate::http::body::RequestBody;
 use crate::policy::{Collapse, Fetched, LiveHead, Private, SharedHead, Sharing, State};
@@ -147,6 +147,13 @@ impl Fetch {
         Ok(response)
     }
 
+    /// Whether the answer to a HEAD is news of a stored body. Without validators it cannot tell another body of the same
+    /// length: it is none where the body says how long it is good, or the operator alone does.
+    fn believes_heads(&self) -> bool {
+        let route = self.asked.route();
+        route.cache.mode == Mode::Standard && !route.taps_body()
+    }
+
     /// Whether a stale response may serve where the upstream cannot be reached.
     fn has_substitute(&self) -> bool {
         self.missed.stale.as_ref().is_some_and(|(_, usable)| usable.when_disconnected)
@@ -188,6 +195,7 @@ impl Fetch {
         if plan.is_none()
             && let Some((stale, _)) = &self.missed.stale
             && takes_the_place_of_what_is_stored(parts.status)
+            && (self.asked.parts.method != Method::HEAD || self.believes_heads())
         {
             self.state.cache.forget(producer.mark(), stale);
         }
@@ -242,7 +250,7 @@ impl Fetch {
         let policy = &self.asked.route().cache;
         match parts.status {
             // The head alone is news of the stored response, too (RFC 9111 section 4.3.5).
-            StatusCode::OK if self.asked.parts.method == Method::HEAD => {
+            StatusCode::OK if self.asked.parts.method == Method::HEAD && self.believes_heads() => {
                 let freshened = self.state.cache.freshen(producer.mark(), policy, stale, exchange, parts)?;
                 let is_for_all = self.is_for_all(&freshened.facts);
                 is_for_all.then(|| SharedHead::Stored(freshened.selected, forwarded))
