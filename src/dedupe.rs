@@ -14,7 +14,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, StatusCode};
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 
 use crate::digest::BuildDigestHasher;
@@ -23,6 +23,8 @@ use crate::digest::BuildDigestHasher;
 const MAX_STARTS: usize = 10_000;
 /// How much memory their answers may take.
 const MAX_BYTES: usize = 32 << 20;
+/// How much memory the bodies of one route may take that are compared and not sent yet.
+const MAX_COMPARED: usize = 64 << 20;
 /// What the fields of an answer are taken for.
 const HEAD_BYTES: usize = 1 << 10;
 
@@ -69,7 +71,10 @@ impl<E: Clone> Clone for Outcome<E> {
 
 /// The starts of one route.
 #[derive(Debug)]
-pub struct Starts<E>(Mutex<Table<E>>);
+pub struct Starts<E> {
+    table: Mutex<Table<E>>,
+    room: Arc<Semaphore>,
+}
 
 #[derive(Debug)]
 struct Table<E> {
@@ -105,11 +110,23 @@ pub enum Entered<E> {
     Full,
 }
 
+/// Memory for a body that is compared; clones are the same.
+#[derive(Debug, Clone)]
+pub struct Room {
+    _held: Arc<OwnedSemaphorePermit>,
+}
+
 impl<E> Starts<E> {
+    /// Room for a body of so many bytes; none where those of others take it all.
+    pub fn room(&self, bytes: u64) -> Option<Room> {
+        let held = Arc::clone(&self.room).try_acquire_many_owned(u32::try_from(bytes).ok()?).ok()?;
+        Some(Room { _held: Arc::new(held) })
+    }
+
     /// Has somebody started this before? Two starts are the same by their `key`; their `fingerprint` tells whether they
     /// ought to be.
     pub fn enter(self: &Arc<Self>, key: u128, fingerprint: u128, now: Instant) -> Entered<E> {
-        let mut table = self.0.lock();
+        let mut table = self.table.lock();
         table.forget_until(now);
         if let Some(entry) = table.entries.get(&key) {
             let is_same = entry.fingerprint == fingerprint;
@@ -155,7 +172,8 @@ impl<E> Table<E> {
 impl<E> Default for Starts<E> {
     fn default() -> Self {
         let (entries, kept) = (HashMap::default(), BTreeMap::new());
-        Self(Mutex::new(Table { entries, kept, bytes: 0, next: 0 }))
+        let table = Mutex::new(Table { entries, kept, bytes: 0, next: 0 });
+        Self { table, room: Arc::new(Semaphore::new(MAX_COMPARED)) }
     }
 }
 
@@ -185,7 +203,7 @@ impl<E> Drop for Duty<E> {
                 is_untold
             });
         }
-        let mut table = self.starts.0.lock();
+        let mut table = self.starts.table.lock();
         if table.entries.get(&self.key).is_some_and(|entry| !entry.is_kept) {
             table.remove(self.key, self.number);
         }
@@ -207,7 +225,7 @@ impl<E> Ticket<E> {
             Outcome::Failed(_) | Outcome::Alone => HEAD_BYTES,
         };
         news.send_replace(Some(outcome));
-        let mut table = starts.0.lock();
+        let mut table = starts.table.lock();
         if let Some(entry) = table.entries.get_mut(key).filter(|entry| entry.number == *number) {
             (entry.bytes, entry.is_kept) = (bytes, true);
             table.bytes += bytes;
@@ -226,7 +244,7 @@ impl<E> Ticket<E> {
         let Duty { starts, key, number, news, .. } = &*self.0;
         loop {
             news.closed().await;
-            let mut table = starts.0.lock();
+            let mut table = starts.table.lock();
             if news.receiver_count() == 0 {
                 table.remove(*key, *number);
                 return;

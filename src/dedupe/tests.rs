@@ -136,11 +136,21 @@ async fn what_is_kept_is_bounded_in_number_and_size() {
     for key in 0..100 {
         first(&starts, 2 << 64 | key).0.keep(answer(large), until);
     }
-    let table = starts.0.lock();
+    let table = starts.table.lock();
     assert!(
         table.bytes <= MAX_BYTES && table.entries.len() < 32,
         "{} in {}",
         table.bytes,
         table.entries.len()
     );
+}
+
+#[test]
+fn bodies_that_are_compared_are_bounded_together() {
+    let starts = starts();
+    let held: Vec<_> = (0..64).map(|_| starts.room(1 << 20).unwrap()).collect();
+    assert!(starts.room(1).is_none());
+    assert!(starts.room(0).is_some(), "without a body");
+    drop(held);
+    assert!(starts.room(1 << 20).is_some());
 }

@@ -12,7 +12,7 @@ use crate::admission::{Asking, Permit, Shed};
 use crate::cache::CacheKey;
 use crate::client::{ClientAddress, Identity, IdentityFields, KeySpec, PartitionKey, Seen};
 use crate::collapse::FlightKey;
-use crate::dedupe::Ticket;
+use crate::dedupe::{Room, Ticket};
 use crate::digest::Digester;
 use crate::http::fields;
 use crate::policy::{Collapse, Destination, InFlight, Route};
@@ -40,7 +40,7 @@ pub(crate) struct Asked {
     digester: Digester,
     pub(super) has_body: bool,
     /// Its body, where that was read already.
-    pub(super) upload: Option<Bytes>,
+    pub(super) upload: Option<(Bytes, Room)>,
     /// While it is under way, no equal start is made.
     pub(super) ticket: Option<Ticket<Refusal>>,
 }

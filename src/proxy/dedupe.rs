@@ -171,11 +171,11 @@ impl Proxy {
                 None => return Ok(None),
             },
         };
-        let is_comparable =
-            |body: &Incoming| body.size_hint().exact().is_some_and(|size| size <= MOST_UPLOADED);
-        let upload = match body.take_if(|body| is_comparable(body)) {
+        let size = body.as_ref().map_or(Some(0), |body| body.size_hint().exact());
+        let size = size.filter(|size| *size <= MOST_UPLOADED);
+        let Some(room) = size.and_then(|size| dedupe.starts.room(size)) else { return Ok(None) };
+        let upload = match body.take() {
             Some(incoming) => self.read(incoming, asked).await?,
-            None if asked.has_body => return Ok(None),
             None => Bytes::new(),
         };
         let digester = &self.state.digester;
@@ -186,7 +186,7 @@ impl Proxy {
         };
         let who = (asked.identity(), asked.client.ip);
         let key = key(digester, &asked.route().name, &asked.parts, who, &what);
-        asked.upload = Some(upload);
+        asked.upload = Some((upload, room));
         Ok(Some(Start { key, fingerprint }))
     }
 

@@ -121,7 +121,7 @@ impl Proxy {
         let patience = asked.route().upstream.patience().body;
         let (has_body, read) = (asked.has_body, asked.upload.take());
         let mut parts = asked.into_outgoing(peer, &exchange.id);
-        if let Some(read) = read {
+        if let Some((read, _room)) = read {
             return (Box::new(Request::from_parts(parts, RequestBody::Whole(read))), None);
         }
         let Some(incoming) = body.take().filter(|_| has_body) else {

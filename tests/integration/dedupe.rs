@@ -218,6 +218,27 @@ async fn what_is_too_large_to_keep_is_the_first_clients_and_its_key_stays_in_use
 }
 
 #[tokio::test]
+async fn bodies_that_do_not_come_take_no_more_than_their_room_and_hold_nobody_up() {
+    let origin = numbered();
+    let proxy = Proxy::start(&origin, &config(BY_BODY)).await;
+    let mut slow = Vec::new();
+    for number in 0..64 {
+        let mut connection = Connection::open(proxy.address).await;
+        let head = format!("POST /slow/{number} HTTP/1.1\r\nHost: a\r\nContent-Length: 1048576\r\n\r\n");
+        connection.send(head).await;
+        slow.push(connection);
+    }
+    proxy.wait_for_metric("forebay_requests_in_progress", &["route=\"all\""], 64.0).await;
+    assert_eq!(proxy.send(&start("ann", "{}")).await.text(), "scan 1");
+    assert_eq!(count(&proxy, "skipped").await, 1.0);
+    drop(slow);
+    proxy.wait_for_metric("forebay_requests_in_progress", &["route=\"all\""], 0.0).await;
+    for _ in 0..2 {
+        assert_eq!(proxy.send(&start("ann", "{}")).await.text(), "scan 2");
+    }
+}
+
+#[tokio::test]
 async fn an_answer_is_forgotten_after_its_window() {
     let origin = numbered();
     let proxy = Proxy::start(&origin, &config("dedupe = { by = 'body', window = '300ms' }")).await;
