@@ -10,6 +10,7 @@ mod connect;
 mod connection;
 mod forward;
 mod pool;
+mod relay;
 mod retry;
 mod sending;
 mod server;

@@ -137,13 +137,10 @@ impl ResponseBody {
     /// What the server sends.
     fn poll_received(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self;
-        let mut next = Pin::new(&mut this.incoming).poll_frame(cx);
-        if next.is_pending() {
-            // The first poll has told the connection that a chunk is wanted; now it may read one.
-            let Some(lease) = &mut this.lease else { return Poll::Ready(None) };
-            lease.connection().drive(cx);
-            next = Pin::new(&mut this.incoming).poll_frame(cx);
-        }
+        let next = match &mut this.lease {
+            Some(lease) => lease.connection().poll_body(&mut this.incoming, cx),
+            None => Pin::new(&mut this.incoming).poll_frame(cx),
+        };
         match next {
             Poll::Pending => {
                 let Some(lease) = &mut this.lease else { return Poll::Ready(None) };
@@ -156,7 +153,7 @@ impl ResponseBody {
                 if let Some(lease) = &mut this.lease {
                     lease.connection().progressed();
                     if this.incoming.is_end_stream() {
-                        lease.connection().drive(cx);
+                        lease.connection().step();
                         this.finish();
                     }
                 }
@@ -168,7 +165,7 @@ impl ResponseBody {
             }
             Poll::Ready(None) => {
                 if let Some(lease) = &mut this.lease {
-                    lease.connection().drive(cx);
+                    lease.connection().step();
                 }
                 this.finish();
                 Poll::Ready(None)

@@ -4,19 +4,21 @@
 //! themselves. That saves two wake-ups a request, and a dropped exchange closes its connection by being dropped.
 
 use std::future::Future as _;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HeaderMap, HeaderName};
 use http::{Response, Version};
+use http_body::{Body as _, Frame};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use tokio::time::Instant;
 use tower::ServiceExt as _;
 
 use super::connect::{Connector, Io};
+use super::relay::Relay;
 use super::sending::Sending;
 use super::{Error, Patience, Server};
 use crate::clock::Clock;
@@ -32,6 +34,7 @@ pub(super) struct Connection {
     sender: SendRequest<RequestBody>,
     /// Gone once it has ended under a request: only then does the request come back from it.
     driver: Option<http1::Connection<Box<dyn Io>, RequestBody>>,
+    relay: Relay,
     has_ended: bool,
     timer: Deadline,
     clock: Clock,
@@ -70,6 +73,7 @@ impl Connection {
         Ok(Box::new(Self {
             sender,
             driver: Some(driver),
+            relay: Relay::default(),
             has_ended: false,
             timer: Deadline::default(),
             clock,
@@ -94,13 +98,17 @@ impl Connection {
             None => return Err(Error::ConnectionTerminated),
         });
         let outcome = std::future::poll_fn(|cx| {
-            self.has_ended = self.has_ended || poll_driver(&mut self.driver, cx).is_ready();
-            let mut answer = response.as_mut().poll(cx);
-            if self.has_ended && answer.is_pending() {
-                // The server has closed the connection, perhaps before it saw a byte of the request.
-                self.driver = None;
-                answer = response.as_mut().poll(cx);
-            }
+            let (driver, has_ended) = (&mut self.driver, &mut self.has_ended);
+            let answer = self.relay.poll(cx, |cx| {
+                *has_ended = *has_ended || poll_driver(driver, cx).is_ready();
+                let answer = response.as_mut().poll(cx);
+                if *has_ended && answer.is_pending() {
+                    // The server has closed the connection, perhaps before it saw a byte of the request.
+                    *driver = None;
+                    return response.as_mut().poll(cx);
+                }
+                answer
+            });
             if let Poll::Ready(outcome) = answer {
                 return Poll::Ready(Some(outcome));
             }
@@ -133,9 +141,28 @@ impl Connection {
         Ok(response)
     }
 
-    /// Drives the protocol: reads, writes, hands chunks to the response's body.
-    pub(super) fn drive(&mut self, cx: &mut Context<'_>) {
-        self.has_ended = self.has_ended || poll_driver(&mut self.driver, cx).is_ready();
+    /// Reads on until `body`, which this connection feeds, has something.
+    pub(super) fn poll_body(
+        &mut self,
+        body: &mut Incoming,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let (driver, has_ended) = (&mut self.driver, &mut self.has_ended);
+        self.relay.poll(cx, |cx| {
+            let next = Pin::new(&mut *body).poll_frame(cx);
+            if next.is_ready() {
+                return next;
+            }
+            // The first poll has told the connection that a chunk is wanted; now it may read one.
+            *has_ended = *has_ended || poll_driver(driver, cx).is_ready();
+            Pin::new(&mut *body).poll_frame(cx)
+        })
+    }
+
+    /// One step of the protocol for which nobody waits.
+    pub(super) fn step(&mut self) {
+        let (driver, has_ended) = (&mut self.driver, &mut self.has_ended);
+        self.relay.unattended(|cx| *has_ended = *has_ended || poll_driver(driver, cx).is_ready());
     }
 
     /// Ready when nothing has come for `limit`; to be asked while waiting for a chunk.
@@ -158,15 +185,15 @@ impl Connection {
 
     /// Whether the server has closed it meanwhile, or sent what nobody asked for.
     pub(super) fn is_closed(&mut self) -> bool {
-        self.drive(&mut Context::from_waker(std::task::Waker::noop()));
+        self.step();
         self.has_ended || self.sender.is_closed()
     }
 
     /// The bare stream after a 101, and what was read beyond it.
     pub(super) async fn into_stream(mut self: Box<Self>) -> Option<(Box<dyn Io>, Bytes)> {
         std::future::poll_fn(|cx| {
-            self.drive(cx);
-            if self.has_ended { Poll::Ready(()) } else { Poll::Pending }
+            let (driver, has_ended) = (&mut self.driver, &mut self.has_ended);
+            self.relay.poll(cx, |cx| if *has_ended { Poll::Ready(()) } else { poll_driver(driver, cx) })
         })
         .await;
         let parts = self.driver?.into_parts();
