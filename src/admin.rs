@@ -25,7 +25,6 @@ mod snapshot;
 mod tests;
 mod warm;
 
-pub use limits::words;
 pub use listener::spawn;
 pub use purge::Purge;
 pub use reload::Reloaded;

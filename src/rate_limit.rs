@@ -13,6 +13,7 @@ mod record;
 mod reshape;
 mod rules;
 mod table;
+mod words;
 
 pub use fields::{RATELIMIT, RATELIMIT_POLICY};
 pub use quota::{Quota, QuotaError};
@@ -75,7 +76,7 @@ impl RateLimit {
     pub fn new(spec: Spec, buckets: Arc<Buckets>) -> Self {
         let edition = buckets.edition(&spec.tiers, spec.burst);
         let fields = Fields::new(&spec.name, &spec.tiers, spec.burst);
-        let refusal = format!("The rate limit \"{}\" allows {}.", spec.name, words(&spec)).into();
+        let refusal = format!("The rate limit \"{}\" allows {}.", spec.name, allowed(&spec)).into();
         Self { spec, refusal, edition, fields, buckets }
     }
 
@@ -102,9 +103,9 @@ impl RateLimit {
         &self.fields.policy
     }
 
-    /// What it allows, for people: `2 per minute and 10 per hour`.
+    /// The whole rule, for people: `2 per minute and 10 per hour for each client address`.
     pub fn in_words(&self) -> String {
-        words(&self.spec)
+        words::rule(&allowed(&self.spec), self.spec.key.sources())
     }
 
     /// How long until a request of `key` would be allowed; zero if it would be now. Charges nothing.
@@ -132,12 +133,8 @@ impl RateLimit {
 }
 
 /// `2 per minute and 10 per hour`.
-fn words(spec: &Spec) -> String {
-    let tiers = spec.tiers.iter().map(|tier| {
-        let number = tier.limit().saturating_add(spec.burst);
-        Quota::new(number, tier.window()).to_string().replace('/', " per ")
-    });
-    tiers.collect::<Vec<_>>().join(" and ")
+fn allowed(spec: &Spec) -> String {
+    words::tiers(spec.tiers.iter().map(|tier| (tier.limit().saturating_add(spec.burst), tier.window())))
 }
 
 /// Charges all limits of a request, or none.

@@ -28,7 +28,7 @@ pub struct RateLimit {
     pub charge: Charge,
     /// Whether to refuse or only count.
     pub mode: Mode,
-    /// Clients remembered; beyond it the least recently seen go to one shared overflow bucket.
+    /// Clients remembered; further ones share 1,024 buckets.
     #[serde(deserialize_with = "super::ranges::at_least_one")]
     #[schemars(range(min = 1))]
     pub max_keys: usize,

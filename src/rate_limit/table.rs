@@ -1,7 +1,8 @@
 //! The counters of one limit, by key.
 //!
 //! Promises: never more than the given number of keys; a record is given up only when a new one would say the same, so
-//! no flood of new keys resets a limited client; keys that find no room share one record. A table belongs to a limit's
+//! no flood of new keys resets a limited client; keys that find no room share a thousand records, and nobody can choose
+//! which. A table belongs to a limit's
 //! name and outlives the limit: each shard carries its records over when it first sees rules that are newer than its
 //! own, so a reload costs nothing and loses nothing, and one that fails never gets here.
 
@@ -23,6 +24,9 @@ use crate::metrics::Counter;
 
 const SHARDS: usize = 64;
 
+/// How many records those share that find no room: one who fills a table shuts out one newcomer in so many.
+const OVERFLOWS: u64 = 1024;
+
 /// While a shard is full, how long (in nanoseconds) it is not searched again for records to give up.
 const SEARCH_PAUSE: u64 = 10_000_000;
 
@@ -31,7 +35,7 @@ const SEARCH_PAUSE: u64 = 10_000_000;
 pub struct Buckets {
     epoch: Instant,
     shards: Box<[Padded<Mutex<Shard>>]>,
-    /// One record, for all that find no room.
+    /// A record for each of [`OVERFLOWS`], for all that find no room.
     overflow: Mutex<Shard>,
     keys: AtomicUsize,
     /// The latest rules that were made, whether a request ever came under them or not.
@@ -56,7 +60,8 @@ pub(super) struct Edition {
 /// Where a charge was made, and what to take back.
 #[derive(Debug)]
 pub(super) struct Debit {
-    key: Option<Key>,
+    key: Key,
+    is_shared: bool,
     edition: u64,
     receipt: Receipt,
 }
@@ -138,12 +143,12 @@ impl Buckets {
         let Shard { edition, records, .. } = &mut *shard;
         if let Some(record) = records.get_mut(&key) {
             let (standing, receipt) = record.charge(&edition.rules, now)?;
-            return Ok((standing, Debit { key: Some(key), edition: edition.number, receipt }));
+            return Ok((standing, Debit { key, is_shared: false, edition: edition.number, receipt }));
         }
         if !self.has_room(&mut shard, max_keys, now) {
             let edition = shard.edition.clone();
             drop(shard);
-            return self.charge_overflow(&edition, now);
+            return self.charge_overflow(&edition, key, now);
         }
         Ok(shard.charge_new(key, now)?)
     }
@@ -158,22 +163,22 @@ impl Buckets {
 
     /// Takes a charge back. One from before a change of the tiers stays.
     pub(super) fn refund(&self, debit: &Debit) {
-        let mut shard = debit.key.map_or(&self.overflow, |key| self.shard(key)).lock();
+        let mut shard = if debit.is_shared { &self.overflow } else { self.shard(debit.key) }.lock();
         let Shard { edition, records, .. } = &mut *shard;
         if edition.number == debit.edition
-            && let Some(record) = records.get_mut(&debit.key.unwrap_or_default())
+            && let Some(record) = records.get_mut(&debit.key)
         {
             record.refund(&edition.rules, &debit.receipt);
         }
     }
 
-    fn charge_overflow(&self, edition: &Edition, now: u64) -> Result<(Standing, Debit), Refused> {
+    fn charge_overflow(&self, edition: &Edition, key: Key, now: u64) -> Result<(Standing, Debit), Refused> {
         self.overflowed.inc();
         let mut shard = self.overflow.lock();
         shard.adopt(edition, now);
-        let charged = shard.charge_new(Key::default(), now);
+        let charged = shard.charge_new(Key { high: 0, low: key.low % OVERFLOWS }, now);
         let (standing, debit) = charged.map_err(|standing| Refused { standing, is_shared: true })?;
-        Ok((standing, Debit { key: None, ..debit }))
+        Ok((standing, Debit { is_shared: true, ..debit }))
     }
 
     /// Whether the shard may have one record more, which is then counted.
@@ -216,7 +221,7 @@ impl Shard {
         let record = records.entry(key).or_insert_with(|| Record::new(&edition.rules));
         let (standing, receipt) = record.charge(&edition.rules, now)?;
         *next_search = record.expiry(&edition.rules).min(*next_search);
-        Ok((standing, Debit { key: Some(key), edition: edition.number, receipt }))
+        Ok((standing, Debit { key, is_shared: false, edition: edition.number, receipt }))
     }
 
     /// Gives up expired records, and tells how many; does nothing while there can be none. `pause` puts off the next

