@@ -116,10 +116,7 @@ impl RateLimit {
 
     fn charge(self: &Arc<Self>, key: PartitionKey, now: Instant) -> Result<Grant, Limited> {
         match self.buckets.charge(&self.edition, self.spec.max_keys, key, now) {
-            Ok((standing, debit)) => {
-                self.buckets.allowed.inc();
-                Ok(Grant { limit: Arc::clone(self), standing, debit: Some(debit) })
-            }
+            Ok((standing, debit)) => Ok(Grant { limit: Arc::clone(self), standing, debit: Some(debit) }),
             Err(Refused { standing, .. }) if self.spec.observe => {
                 self.buckets.would_refuse.inc();
                 Ok(Grant { limit: Arc::clone(self), standing, debit: None })

@@ -31,7 +31,7 @@ pub(super) struct Standing {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Receipt {
     tick: u64,
-    tats: SmallVec<[u64; 2]>,
+    tats: SmallVec<[u64; 3]>,
 }
 
 impl Record {

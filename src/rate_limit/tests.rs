@@ -124,7 +124,7 @@ fn an_observed_limit_counts_and_never_refuses() {
         assert!(told(|headers| charges.tell(headers)).is_empty());
     }
     let buckets = limit.buckets();
-    assert_eq!((buckets.allowed.value(), buckets.would_refuse.value(), buckets.refused.value()), (2, 3, 0));
+    assert_eq!((buckets.allowed(), buckets.would_refuse.value(), buckets.refused.value()), (2, 3, 0));
 }
 
 #[test]

@@ -100,7 +100,7 @@ impl LimitFigures {
             is_enforced: !spec.observe,
             keys: buckets.keys() as u64,
             max_keys: spec.max_keys as u64,
-            allowed: buckets.allowed.value(),
+            allowed: buckets.allowed(),
             refused: buckets.refused.value(),
             would_refuse: buckets.would_refuse.value(),
             overflowed: buckets.overflowed.value(),
