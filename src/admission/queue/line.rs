@@ -24,6 +24,8 @@ struct Ring {
     priority: u8,
     turns: Row<Turn>,
     lanes: HashMap<PartitionKey, Lane, BuildDigestHasher>,
+    /// Whose turn it is, once it was looked for: a grant changes one ring, and compares all.
+    head: Option<Head>,
 }
 
 /// A client's place in a ring; a number is given out once.
@@ -31,6 +33,13 @@ struct Ring {
 struct Turn {
     number: u64,
     client: PartitionKey,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Head {
+    turn: u64,
+    ticket: Ticket,
+    since: Instant,
 }
 
 /// What a client has in a ring: its waiters as they came.
@@ -59,7 +68,8 @@ impl Line {
         let ring = match self.rings.iter().position(|ring| ring.priority == priority) {
             Some(at) => self.rings.get_mut(at),
             None => {
-                self.rings.push(Ring { priority, turns: Row::default(), lanes: HashMap::default() });
+                let (turns, lanes) = (Row::default(), HashMap::default());
+                self.rings.push(Ring { priority, turns, lanes, head: None });
                 self.rings.last_mut()
             }
         };
@@ -74,6 +84,7 @@ impl Line {
     /// A waiter of this client is not among the `waiters` any more.
     pub(super) fn leave(&mut self, priority: u8, client: PartitionKey, waiters: &Waiters) {
         let Some(ring) = self.rings.iter_mut().find(|ring| ring.priority == priority) else { return };
+        ring.head = None;
         let Some(lane) = ring.lanes.get_mut(&client) else { return };
         lane.row.leave(|ticket| is_waiting(waiters, ticket));
         if lane.row.is_empty() {
@@ -86,9 +97,8 @@ impl Line {
     /// The one whose turn it is, and its priority.
     pub(super) fn first(&mut self, ageing: Ageing, waiters: &Waiters) -> Option<(u8, Ticket)> {
         let first = |ring: &mut Ring| {
-            let (turn, ticket) = ring.first(waiters)?;
-            let due = ageing.due(waiters.get(ticket.slot)?);
-            Some((Rank { due, turn }, ring.priority, ticket))
+            let Head { turn, ticket, since } = ring.first(waiters)?;
+            Some((Rank { due: ageing.due_at(ring.priority, since), turn }, ring.priority, ticket))
         };
         let (_, priority, ticket) = self.rings.iter_mut().filter_map(first).min_by_key(|(rank, ..)| *rank)?;
         Some((priority, ticket))
@@ -99,6 +109,7 @@ impl Line {
         let Some(ring) = self.rings.iter_mut().find(|ring| ring.priority == priority) else { return };
         let Some(Turn { client, .. }) = ring.turns.iter().next().copied() else { return };
         ring.turns.pop_first();
+        ring.head = None;
         let Some(lane) = ring.lanes.get_mut(&client) else { return };
         lane.row.pop_first();
         if lane.row.is_empty() {
@@ -125,11 +136,14 @@ impl Line {
 
 impl Ring {
     /// Whose turn it is, and with which waiter.
-    fn first(&mut self, waiters: &Waiters) -> Option<(u64, Ticket)> {
-        let lanes = &self.lanes;
-        let Turn { number, client } = self.turns.first(|turn| has_turn(lanes, turn))?;
-        let lane = self.lanes.get_mut(&client)?;
-        Some((number, lane.row.first(|ticket| is_waiting(waiters, ticket))?))
+    fn first(&mut self, waiters: &Waiters) -> Option<Head> {
+        if self.head.is_none() {
+            let lanes = &self.lanes;
+            let Turn { number: turn, client } = self.turns.first(|turn| has_turn(lanes, turn))?;
+            let ticket = self.lanes.get_mut(&client)?.row.first(|ticket| is_waiting(waiters, ticket))?;
+            self.head = Some(Head { turn, ticket, since: waiters.get(ticket.slot)?.since });
+        }
+        self.head
     }
 
     /// Round by round, from each client the next.
