@@ -11,6 +11,7 @@ mod permit;
 mod pool;
 mod queue;
 mod state;
+mod sync;
 
 pub use permit::Permit;
 pub use pool::{Pool, PoolStats, Waiting};

@@ -67,3 +67,7 @@ pub mod digest;
 
 // The one source of time.
 pub mod clock;
+
+// Tests in every order of their threads.
+#[cfg(test)]
+mod checker;

@@ -8,14 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
-use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::adaptive::Change;
 use super::permit::Permit;
 use super::queue::Ticket;
 use super::state::State;
+use super::sync::{Mutex, MutexGuard, timeout_at};
 use super::{Asking, Sample, Shed, ShedReason, Spec};
 use crate::client::PartitionKey;
 use crate::clock::Clock;

@@ -348,4 +348,5 @@ async fn threads_that_come_and_go_leave_nothing_behind() {
     assert_eq!((pool.stats().in_flight, pool.stats().queued), (0, 0));
 }
 
+mod interleavings;
 mod schedules;

@@ -63,6 +63,11 @@ impl Pattern {
         &self.methods
     }
 
+    /// Whether it takes a method that may change something (RFC 9110 section 9.2.1).
+    pub fn takes_unsafe(&self) -> bool {
+        self.methods.is_empty() || !self.methods.iter().all(Method::is_safe)
+    }
+
     /// The host it is limited to.
     pub fn host(&self) -> Option<&str> {
         self.host.as_deref()

@@ -259,3 +259,28 @@ async fn observing_counts_and_shares_nothing() {
     assert_eq!((count(&proxy, "would_share").await, count(&proxy, "would_refuse").await), (1.0, 1.0));
     assert_eq!(proxy.metric("forebay_upstream_requests_saved_total", &["by=\"dedupe\""]).await, 0.0);
 }
+
+#[tokio::test]
+async fn a_reload_forgets_no_start() {
+    let (origin, gate) = (numbered(), Gate::closed());
+    origin.on("/slow", Script::ok("the slow one").when(&gate));
+    let proxy = Proxy::start(&origin, &config(BY_KEY)).await;
+    let slow = request("POST /slow").field("Idempotency-Key", "k2").body("{}");
+    assert_eq!(proxy.send(&keyed("k1", "{}")).await.text(), "scan 1");
+    let running = proxy.begin(&slow);
+    wait_until("it runs", || async { origin.active("*") == 1 }).await;
+    proxy.rewrite(&format!("{}\nserver_timing = true", config(BY_KEY)));
+    assert_eq!(proxy.admin_post("/api/reload", "").await.status(), 200);
+    let again = proxy.begin(&slow);
+    wait_until("it waits", || async {
+        proxy.metric("forebay_requests_in_progress", &["route=\"all\""]).await == 2.0
+    })
+    .await;
+    assert_eq!(proxy.send(&keyed("k1", "{}")).await.text(), "scan 1");
+    proxy.send(&keyed("k1", "[]")).await.assert_problem(422);
+    gate.open();
+    for answer in [running, again] {
+        assert_eq!(answer.await.unwrap().text(), "the slow one");
+    }
+    assert_eq!((origin.count("/scan"), origin.count("/slow")), (1, 1));
+}

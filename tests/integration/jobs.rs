@@ -131,6 +131,32 @@ async fn a_queued_start_goes_at_once_when_a_job_is_done() {
 }
 
 #[tokio::test]
+async fn equal_starts_are_one_job_with_one_permit() {
+    let origin = Origin::start();
+    let scans = Scans::on(&origin);
+    let config = SCANS.replacen(
+        "in_flight = 'scans'",
+        "in_flight = 'scans'\n    dedupe = { by = 'body', window = '60s' }",
+        1,
+    );
+    let proxy = Proxy::start(&origin, &config).await;
+    let start = |body: &str| request("POST /api/scan/execute").field("Authorization", "ann").body(body);
+    let clicks = [0; 5].map(|_| proxy.begin(&start("a")));
+    for click in clicks {
+        assert_eq!(click.await.unwrap().json()["scan_id"], "s1");
+    }
+    let active = || proxy.metric("forebay_jobs_active", &["job=\"scan\""]);
+    assert_eq!((held(&proxy).await, active().await), (1.0, 1.0));
+    assert_eq!(proxy.send(&start("b")).await.json()["scan_id"], "s2");
+    proxy.send(&start("c")).await.assert_problem(429);
+    assert_eq!(proxy.send(&start("a")).await.json()["scan_id"], "s1", "who shares needs no permit");
+    scans.set("s1", "completed");
+    wait_until("it is done", || async { status(&proxy, "s1").await.json()["status"] == "completed" }).await;
+    assert_eq!((held(&proxy).await, active().await), (1.0, 1.0));
+    assert_eq!(origin.count("POST /api/scan/execute"), 2);
+}
+
+#[tokio::test]
 async fn a_job_ends_by_its_lease_and_by_the_operator() {
     let origin = Origin::start();
     let _scans = Scans::on(&origin);

@@ -207,6 +207,36 @@ async fn charged_at_the_upstream_hits_are_free() {
 }
 
 #[tokio::test]
+async fn charged_at_the_upstream_a_flight_is_asked_once_and_its_followers_are_free() {
+    let (origin, gate) = (Origin::start(), Gate::closed());
+    origin.on("/a", Script::ok("a").when(&gate));
+    let config = "
+        rate_limits.fetches = { key = 'client_ip', rates = ['1/hour'], charge = 'upstream' }
+        [[routes]]
+        name = 'all'
+        match = '/{*rest}'
+        rate_limits = ['fetches']
+        cache = { mode = 'force', ttl = '1h' }";
+    let proxy = Proxy::start(&origin, config).await;
+    let asked = [0; 10].map(|_| proxy.begin(&request("GET /a")));
+    wait_until("all wait for one request", || async {
+        proxy.metric("forebay_requests_in_progress", &["route=\"all\""]).await == 10.0
+    })
+    .await;
+    gate.open();
+    for one in asked {
+        assert_eq!(one.await.unwrap().status(), 200);
+    }
+    let decided = async |decision: &str| {
+        let label = format!("decision=\"{decision}\"");
+        proxy.metric("forebay_rate_limit_decisions_total", &[&*label]).await
+    };
+    assert_eq!((origin.count("*"), decided("allowed").await, decided("refused").await), (1, 1.0, 0.0));
+    proxy.get("/b").await.assert_problem(429);
+    assert_eq!((origin.count("*"), decided("allowed").await, decided("refused").await), (1, 1.0, 1.0));
+}
+
+#[tokio::test]
 async fn a_refusal_is_never_stored() {
     let origin = Origin::start();
     let config = "

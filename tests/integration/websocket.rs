@@ -55,16 +55,46 @@ async fn an_open_socket_holds_its_permit_until_it_closes() {
     assert_eq!(origin.count("/ws/two"), 0);
 }
 
+/// Case 4 as it is told.
 #[tokio::test]
-async fn a_silent_socket_is_closed_after_the_routes_idle_timeout() {
+async fn three_sockets_of_a_workspace_and_fifty_in_all() {
     let origin = Origin::start();
     origin.on("/ws/*", Script::upgrade());
-    let config = "routes = [{ name = 'live', match = 'GET /ws/{workspace}', idle_timeout = '1s' }]";
+    let config = "
+        in_flight.sockets = { max = 50, per = { key = 'path:workspace', max = 3 } }
+        routes = [{ name = 'live', match = 'GET /ws/{workspace}', in_flight = 'sockets' }]";
     let proxy = Proxy::start(&origin, config).await;
+    let held = ("forebay_in_flight", &["pool=\"sockets\""] as &[&str]);
+    let mut sockets = Vec::new();
+    for number in 0..48 {
+        sockets.push(open(&proxy, &format!("/ws/team-{}", number / 3)).await);
+    }
+    proxy.send(&handshake("/ws/team-7")).await.assert_problem(429);
+    drop(sockets.remove(3 * 7));
+    proxy.wait_for_metric(held.0, held.1, 47.0).await;
+    for team in [7, 16, 16] {
+        sockets.push(open(&proxy, &format!("/ws/team-{team}")).await);
+    }
+    assert_eq!(proxy.metric(held.0, held.1).await, 50.0);
+    proxy.send(&handshake("/ws/team-17")).await.assert_problem(429);
+    assert_echoes(&mut sockets[0], "still here").await;
+    assert_eq!((origin.count("/ws/team-7"), origin.count("/ws/team-17")), (4, 0));
+    drop(sockets);
+    proxy.wait_for_metric(held.0, held.1, 0.0).await;
+}
+
+#[tokio::test]
+async fn a_silent_socket_is_closed_after_the_routes_idle_timeout_and_gives_its_permit_back() {
+    let origin = Origin::start();
+    origin.on("/ws/*", Script::upgrade());
+    let config =
+        ONE_AT_A_TIME.replace("in_flight = 'sockets' }]", "in_flight = 'sockets', idle_timeout = '1s' }]");
+    let proxy = Proxy::start(&origin, &config).await;
     let mut socket = open(&proxy, "/ws/one").await;
     assert_echoes(&mut socket, "hello").await;
     socket.assert_closes().await;
     wait_until("the origin's side is closed too", || async { origin.active("*") == 0 }).await;
+    proxy.wait_for_metric("forebay_in_flight", &["pool=\"sockets\""], 0.0).await;
 }
 
 #[tokio::test]

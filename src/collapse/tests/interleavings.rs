@@ -9,13 +9,12 @@ use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use shuttle::future::block_on;
 use shuttle::rand::{Rng as _, thread_rng};
-use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use shuttle::thread::{self, JoinHandle};
-use shuttle::{Config, Runner};
 
 use self::checked::flight::{Outcome, Producer, Seat};
 use self::checked::flights::{Flights, Joined};
 use super::{KEY, Words};
+use crate::checker::in_many_orders;
 use crate::clock::Clock;
 
 #[expect(clippy::duplicate_mod, reason = "the same files on other locks")]
@@ -33,29 +32,10 @@ mod checked {
     pub(crate) use crate::collapse::{Cargo, FlightKey};
 
     mod sync {
-        use std::sync::PoisonError;
         use std::task::Poll;
         use std::time::Duration;
 
-        pub(super) use shuttle::sync::MutexGuard;
-
-        /// The checker's lock with the manners of ours.
-        #[derive(Debug, Default)]
-        pub(super) struct Mutex<T>(shuttle::sync::Mutex<T>);
-
-        impl<T> Mutex<T> {
-            pub(super) fn new(value: T) -> Self {
-                Self(shuttle::sync::Mutex::new(value))
-            }
-
-            pub(super) fn lock(&self) -> MutexGuard<'_, T> {
-                self.0.lock().unwrap_or_else(PoisonError::into_inner)
-            }
-
-            pub(super) fn get_mut(&mut self) -> &mut T {
-                self.0.get_mut().unwrap_or_else(PoisonError::into_inner)
-            }
-        }
+        pub(super) use crate::checker::{Mutex, MutexGuard};
 
         /// Where patience may end, it ends at once.
         pub(super) async fn timeout<T>(_: Duration, work: impl Future<Output = T>) -> Result<T, ()> {
@@ -77,19 +57,12 @@ thread_local! {
 
 /// Runs `test` in many orders; at the end of each run nothing may be left.
 fn check(patience_ends: bool, test: impl Fn(&Arc<Flights<Words>>) + Send + Sync + 'static) {
-    let run = move || {
+    in_many_orders(move || {
         ENDS.set(patience_ends);
         let flights = Arc::new(Flights::new(u64::MAX, Clock::start()));
         test(&flights);
         assert_eq!((flights.count(), flights.retained()), (0, 0));
-    };
-    let run = Arc::new(run);
-    let again = Arc::clone(&run);
-    // The checker's locks are large, and a shard has one.
-    let mut config = Config::new();
-    config.stack_size = 256 * 1024;
-    Runner::new(RandomScheduler::new(1000), config.clone()).run(move || run());
-    Runner::new(PctScheduler::new(3, 1000), config).run(move || again());
+    });
 }
 
 /// Two of them fill the window.

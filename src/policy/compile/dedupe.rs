@@ -7,9 +7,19 @@ use crate::client::KeySource;
 use crate::config::Problem;
 use crate::config::route::dedupe::Dedupe;
 use crate::dedupe::By;
+use crate::router::Pattern;
 
 /// What a route's `dedupe` goes by.
-pub(super) fn check(dedupe: &Spanned<Dedupe>, findings: &mut Findings<'_>) -> Option<By> {
+pub(super) fn check(
+    dedupe: &Spanned<Dedupe>,
+    patterns: &[Pattern],
+    findings: &mut Findings<'_>,
+) -> Option<By> {
+    if !patterns.is_empty() && !patterns.iter().any(Pattern::takes_unsafe) {
+        let message = "the route takes only methods that change nothing: there is no start to make once";
+        let help = "leave `dedupe` out: equal GETs share one request by `collapse`";
+        findings.add(Problem::at(dedupe.span(), message).help(help));
+    }
     let Some(by) = &dedupe.get_ref().by else {
         let problem = Problem::at(dedupe.span(), "`dedupe` does not say by what");
         findings

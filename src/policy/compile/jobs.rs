@@ -16,6 +16,7 @@ use super::{Findings, names, shared};
 use crate::config::jobs::Job;
 use crate::config::{Config, Problem};
 use crate::jobs::{Pace, Spec};
+use crate::router::Pattern;
 
 /// A kind of job with its routes found and its texts read.
 #[derive(Debug)]
@@ -111,11 +112,7 @@ impl<'c> Scope<'_, 'c> {
     fn check_start(&mut self, name: &Spanned<String>, findings: &mut Findings<'_>) -> Option<usize> {
         let index = self.check_route(name, findings)?;
         let route = self.routes.get(index)?;
-        let is_safe = |method: &Method| method.is_safe();
-        let changes = |pattern: &crate::router::Pattern| {
-            pattern.methods().is_empty() || !pattern.methods().iter().all(is_safe)
-        };
-        if !route.patterns.is_empty() && !route.patterns.iter().any(changes) {
+        if !route.patterns.is_empty() && !route.patterns.iter().any(Pattern::takes_unsafe) {
             let message = format!("the route `{}` takes only methods that change nothing", name.get_ref());
             let problem = Problem::at(name.span(), message);
             findings.add(problem.help("a job is started by a POST: name the route that takes it"));

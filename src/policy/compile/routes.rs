@@ -131,7 +131,7 @@ fn check_one<'c>(
         pool,
         identity: check_identity(config, limit_keys.map(|limit| &limit.key), findings),
         key_headers: check_key_headers(config, findings),
-        dedupe: config.dedupe.as_ref().and_then(|settings| dedupe::check(settings, findings)),
+        dedupe: config.dedupe.as_ref().and_then(|settings| dedupe::check(settings, &patterns, findings)),
         when: when::check(&config.cache.get_ref().when, findings),
         patterns,
         rate_limits,

@@ -114,6 +114,43 @@ cache = { mode = "force", tags = ["scan:{scan_id}"], key = { headers = ["a b"] }
 }
 
 #[test]
+fn a_dedupe_of_requests_that_start_nothing_is_a_mistake() {
+    let route = |methods: &str| {
+        problems(&format!(
+            "{ONE_UPSTREAM}[[routes]]\nname = \"all\"\nmatch = \"{methods}/{{*rest}}\"\ndedupe = {{ by = \"body\" }}\n"
+        ))
+    };
+    assert_snapshot!(route("GET,HEAD "), @r#"
+    error: the route takes only methods that change nothing: there is no start to make once
+     --> forebay.toml:6:10
+      |
+    6 | dedupe = { by = "body" }
+      |          ^^^^^^^^^^^^^^^
+      |
+      = help: leave `dedupe` out: equal GETs share one request by `collapse`
+    "#);
+    assert_eq!([route("GET,POST "), route("")], ["none", "none"]);
+}
+
+#[test]
+fn a_cap_that_finds_itself_has_bounds_in_their_order() {
+    let pool = |auto: &str| {
+        let route = "[[routes]]\nname = \"all\"\nmatch = \"/{*rest}\"\nin_flight = \"scans\"\n";
+        problems(&format!("{ONE_UPSTREAM}[in_flight.scans]\nmax = \"auto\"\nauto = {auto}\n{route}"))
+    };
+    assert_snapshot!(pool("{ min = 9, max = 3 }"), @"
+    error: the least cap, 9, is more than the most, 3
+     --> forebay.toml:5:8
+      |
+    5 | auto = { min = 9, max = 3 }
+      |        ^^^^^^^^^^^^^^^^^^^^
+      |
+      = help: auto = { min = 1, max = 64 }
+    ");
+    assert_eq!([pool("{ min = 3, max = 3 }"), pool("{ min = 3 }")], ["none", "none"]);
+}
+
+#[test]
 fn what_could_not_be_read_is_not_reported_as_missing_too() {
     let text = "[upstreams.a]\nservers = [7]\n[in_flight.p]\nmax = \"two\"\n\
                 [[routes]]\nname = 1\nmatch = 2\ncache = { mode = \"force\", ttl = 5 }\n";
