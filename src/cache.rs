@@ -27,7 +27,7 @@ mod validation;
 pub mod vary;
 mod when;
 
-pub use body::StoredBody;
+pub use body::{Copying, StoredBody};
 pub use facts::{Permission, ResponseFacts};
 pub use fetch::{Exchange, Fetch, Freshened, NotStored};
 pub use key::{CacheKey, KeyRules, NamePattern};

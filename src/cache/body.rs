@@ -15,6 +15,7 @@ use crate::http::coding::Coding;
 use crate::metrics::Gauge;
 
 use copies::Copies;
+pub use copies::Copying;
 
 /// Chunks are copied together into blocks of at most this, or of one chunk: none of them keeps a whole read buffer alive,
 /// and what is freed fits what comes next, so that resident memory follows what is counted.
@@ -149,16 +150,9 @@ impl StoredBody {
         self.chunks.copies.as_ref()?.find(coding).map(Self::new)
     }
 
-    /// Whether copies in content codings are kept.
-    pub fn keeps_coded(&self) -> bool {
-        self.chunks.copies.is_some()
-    }
-
-    /// Keeps a copy, if there is room for it.
-    pub fn keep_coded(&self, coding: Coding, chunks: impl IntoIterator<Item = Bytes>) {
-        if let (Some(copies), Some(held)) = (&self.chunks.copies, &self.chunks.held) {
-            copies.keep(coding, Chunks::pack(chunks), &held.gauge);
-        }
+    /// Begins such a copy, where they are kept.
+    pub fn copying(&self, coding: Coding) -> Option<Copying> {
+        Copying::begin(&self.chunks, coding)
     }
 
     /// What is still to be read, in bytes.

@@ -1,14 +1,15 @@
 //! Copies of a stored body in content codings, made when somebody asks for one.
 //!
-//! The room for them was set aside when the body was stored, so that they need not ask for any: together they take at
-//! most that much, and go with the body.
+//! The room for them was set aside when the body was stored: together they take at most that much, those under way
+//! included, and go with the body.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use bytes::Bytes;
+
 use super::Chunks;
 use crate::http::coding::Coding;
-use crate::metrics::Gauge;
 
 /// A place for each coding.
 #[derive(Debug)]
@@ -28,46 +29,114 @@ impl Copies {
         self.places.get(coding as usize)?.get()
     }
 
-    /// Keeps a copy where there is none yet and room is left.
-    pub(super) fn keep(&self, coding: Coding, copy: Chunks, gauge: &Arc<Gauge>) {
-        let Some(place) = self.places.get(coding as usize).filter(|place| place.get().is_none()) else {
-            return;
-        };
-        let length = copy.len();
-        let taken = self.taken.fetch_add(length, Ordering::Relaxed);
-        if taken.saturating_add(length) > self.most
-            || place.set(Arc::new(copy.counted(gauge, false))).is_err()
-        {
-            self.taken.fetch_sub(length, Ordering::Relaxed);
+    /// Takes room for more of a copy; whether there is any.
+    fn reserve(&self, bytes: u64) -> bool {
+        let taken = self.taken.fetch_add(bytes, Ordering::Relaxed);
+        let fits = taken.saturating_add(bytes) <= self.most;
+        if !fits {
+            self.taken.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        fits
+    }
+
+    /// Keeps a copy that has its room; whether there was none yet.
+    fn keep(&self, coding: Coding, copy: Chunks) -> bool {
+        self.places.get(coding as usize).is_some_and(|place| place.set(Arc::new(copy)).is_ok())
+    }
+}
+
+/// A copy in a content coding while it is made, for a client that may read slowly: it has its room already, or comes to
+/// nothing.
+#[derive(Debug)]
+pub struct Copying {
+    original: Arc<Chunks>,
+    coding: Coding,
+    pieces: Vec<Bytes>,
+    /// The room that it has, in bytes.
+    length: u64,
+}
+
+impl Copying {
+    /// `None` where no copies are kept, or this one is there.
+    pub(super) fn begin(original: &Arc<Chunks>, coding: Coding) -> Option<Self> {
+        let is_wanted = original.copies.as_ref()?.find(coding).is_none();
+        is_wanted.then(|| Self { original: Arc::clone(original), coding, pieces: Vec::new(), length: 0 })
+    }
+
+    /// The next piece; false when there is no room for it, and nothing will come of the copy.
+    pub fn add(&mut self, piece: &Bytes) -> bool {
+        let length = piece.len() as u64;
+        let has_room = self.original.copies.as_ref().is_some_and(|copies| copies.reserve(length));
+        if has_room {
+            self.length += length;
+            self.pieces.push(piece.clone());
+        }
+        has_room
+    }
+
+    /// It is whole.
+    pub fn keep(mut self) {
+        let original = Arc::clone(&self.original);
+        let (Some(copies), Some(held)) = (&original.copies, &original.held) else { return };
+        let copy = Chunks::pack(std::mem::take(&mut self.pieces)).counted(&held.gauge, false);
+        if copies.keep(self.coding, copy) {
+            // Its room is the copy's now.
+            self.length = 0;
+        }
+    }
+}
+
+impl Drop for Copying {
+    fn drop(&mut self) {
+        if let Some(copies) = &self.original.copies {
+            copies.taken.fetch_sub(self.length, Ordering::Relaxed);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
+    use crate::metrics::Gauge;
 
-    fn chunks(length: usize) -> Chunks {
-        Chunks::pack([Bytes::from(vec![7; length])])
+    fn original(gauge: &Arc<Gauge>) -> Arc<Chunks> {
+        Arc::new(Chunks::pack([Bytes::from(vec![7; 200])]).counted(gauge, true))
+    }
+
+    fn copying(original: &Arc<Chunks>, coding: Coding, length: usize) -> Option<Copying> {
+        let mut copying = Copying::begin(original, coding)?;
+        copying.add(&Bytes::from(vec![7; length])).then_some(copying)
     }
 
     #[test]
     fn copies_are_kept_while_there_is_room_and_counted() {
         let gauge = Arc::new(Gauge::default());
-        let body = chunks(200).counted(&gauge, true);
+        let body = original(&gauge);
         assert_eq!(body.weight(), 300);
+        for (coding, length) in
+            [(Coding::Gzip, 60), (Coding::Gzip, 10), (Coding::Brotli, 41), (Coding::Zstd, 40)]
+        {
+            if let Some(copying) = copying(&body, coding, length) {
+                copying.keep();
+            }
+        }
         let copies = body.copies.as_ref().unwrap();
-        copies.keep(Coding::Gzip, chunks(60), &gauge);
-        copies.keep(Coding::Gzip, chunks(10), &gauge);
-        copies.keep(Coding::Brotli, chunks(41), &gauge);
-        assert!(copies.find(Coding::Brotli).is_none(), "there was no room");
-        copies.keep(Coding::Zstd, chunks(40), &gauge);
         let lengths = Coding::ALL.map(|coding| copies.find(coding).map(|copy| copy.len()));
-        assert_eq!(lengths, [Some(40), None, Some(60)]);
+        assert_eq!(lengths, [Some(40), None, Some(60)], "there was no room");
         assert_eq!(gauge.value(), 300);
         drop(body);
         assert_eq!(gauge.value(), 0);
+    }
+
+    #[test]
+    fn copies_under_way_share_the_room_and_give_it_back() {
+        let body = original(&Arc::default());
+        let (one, other) = (copying(&body, Coding::Gzip, 50), copying(&body, Coding::Gzip, 50));
+        assert!(one.is_some() && other.is_some());
+        assert!(copying(&body, Coding::Zstd, 1).is_none(), "however many clients read slowly");
+        one.unwrap().keep();
+        drop(other);
+        assert!(copying(&body, Coding::Zstd, 50).is_some());
+        assert!(copying(&body, Coding::Zstd, 51).is_none());
     }
 }

@@ -10,7 +10,7 @@ use http::HeaderMap;
 use http_body::Frame;
 
 use super::{BrokenOff, Source};
-use crate::cache::StoredBody;
+use crate::cache::Copying;
 use crate::http::coding::Coding;
 use crate::http::encoder::Encoder;
 
@@ -35,15 +35,8 @@ pub(super) struct Coded {
     in_turn: usize,
     is_flushed: bool,
     trailers: Option<HeaderMap>,
-    copy: Option<Kept>,
-}
-
-/// What is to be kept beside the stored body.
-#[derive(Debug)]
-struct Kept {
-    home: StoredBody,
-    coding: Coding,
-    frames: Vec<Bytes>,
+    /// What is to be kept beside the stored body.
+    copy: Option<Copying>,
 }
 
 type Next = Poll<Option<Result<Frame<Bytes>, BrokenOff>>>;
@@ -52,9 +45,7 @@ impl Coded {
     /// `None`: there is no memory for it.
     pub(super) fn begin(source: Source, coding: Coding) -> Option<Self> {
         let copy = match &source {
-            Source::Stored(home) if home.keeps_coded() => {
-                Some(Kept { home: home.clone(), coding, frames: Vec::new() })
-            }
+            Source::Stored(stored) => stored.copying(coding),
             _ => None,
         };
         Some(Self {
@@ -123,15 +114,13 @@ impl Coded {
         let Some(encoder) = self.encoder.take() else { return Poll::Ready(None) };
         let data = encoder.finish().map_err(|_| BrokenOff)?;
         self.remember(&data);
-        if let Some(Kept { home, coding, frames }) = self.copy.take() {
-            home.keep_coded(coding, frames);
+        if let Some(copy) = self.copy.take() {
+            copy.keep();
         }
         Poll::Ready(Some(Ok(Frame::data(data))))
     }
 
     fn remember(&mut self, data: &Bytes) {
-        if let Some(copy) = &mut self.copy {
-            copy.frames.push(data.clone());
-        }
+        self.copy.take_if(|copy| !copy.add(data));
     }
 }
