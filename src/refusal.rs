@@ -191,11 +191,16 @@ impl Refusal {
         id: &HeaderValue,
     ) -> String {
         let mut out = String::with_capacity(320);
-        let _ = write!(
-            out,
-            r#"{{"type":"urn:forebay:problem:{slug}","title":"{title}","status":{},"detail":"#,
-            status.as_u16()
-        );
+        let head = [
+            r#"{"type":"urn:forebay:problem:"#,
+            slug,
+            r#"","title":""#,
+            title,
+            r#"","status":"#,
+            status.as_str(),
+            r#","detail":"#,
+        ];
+        head.into_iter().for_each(|part| out.push_str(part));
         push_json(&mut out, &self.detail());
         out.push_str(r#","instance":"#);
         push_json(&mut out, id.to_str().unwrap_or_default());
@@ -214,20 +219,19 @@ impl Refusal {
 /// A JSON string; names from the config may hold anything.
 fn push_json(out: &mut String, text: &str) {
     out.push('"');
-    if text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
-        out.push_str(text);
-        out.push('"');
-        return;
-    }
-    for character in text.chars() {
-        match character {
-            '"' | '\\' => out.extend(['\\', character]),
-            control if control < ' ' => {
-                let _ = write!(out, "\\u{:04x}", u32::from(control));
+    let mut rest = text;
+    while let Some(at) = rest.bytes().position(|byte| byte < b' ' || byte == b'"' || byte == b'\\') {
+        let (plain, special) = rest.split_at(at);
+        out.push_str(plain);
+        match special.as_bytes().first() {
+            Some(&control @ ..=0x1f) => {
+                let _ = write!(out, "\\u{control:04x}");
             }
-            other => out.push(other),
+            _ => out.extend(["\\", special.get(..1).unwrap_or_default()]),
         }
+        rest = special.get(1..).unwrap_or_default();
     }
+    out.push_str(rest);
     out.push('"');
 }
 
@@ -252,5 +256,21 @@ impl From<Shed> for Refusal {
 impl From<upstream::Error> for Refusal {
     fn from(error: upstream::Error) -> Self {
         Self::Upstream(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_text_becomes_a_json_string() {
+        for text in
+            ["", "plain", "a \"name\"", "\"", "back\\slash", "line\nend\u{0}\u{1f}", "gr\u{fc}n\t\u{1f600}\""]
+        {
+            let mut out = String::new();
+            push_json(&mut out, text);
+            assert_eq!(serde_json::from_str::<String>(&out).unwrap(), text, "{out}");
+        }
     }
 }
