@@ -67,11 +67,11 @@ impl Handler for Proxy {
         let mut exchange = Box::new(Exchange::begin(&self.state, &request, peer));
         let (parts, body) = request.into_parts();
         let mut body = Some(body);
-        let answer = match mishap::caught(|| self.at_once(parts, &body, peer, &mut exchange), panics) {
+        let answer = match mishap::caught(|| self.at_once(parts, &body, &mut exchange), panics) {
             Ok(Step::Answered(response)) => Ok(response),
             // In a box of its own: a hit must not carry the memory that a slower way needs.
             Ok(Step::Onward(asked, missed)) => {
-                let answer = Box::pin(self.in_time(asked, missed, &mut body, peer, &mut exchange));
+                let answer = Box::pin(self.in_time(asked, missed, &mut body, &mut exchange));
                 mishap::caught_in_time(answer, panics).await
             }
             Err(refusal) => Err(refusal),
@@ -117,10 +117,9 @@ impl Proxy {
         &self,
         parts: Parts,
         body: &Option<Incoming>,
-        peer: &Peer,
         exchange: &mut Exchange,
     ) -> Result<Step, Refusal> {
-        let asked = intake::receive(parts, body.as_ref(), peer, &self.policy.load(), &self.state, exchange)?;
+        let asked = intake::receive(parts, body.as_ref(), &self.policy.load(), &self.state, exchange)?;
         let Some(asked) = asked else { return Ok(Step::Answered(about_the_server())) };
         if asked.may_be_repeated() {
             // Charged when it is known that no equal one is under way.
@@ -147,7 +146,7 @@ impl Proxy {
                 return Ok(Step::Answered(answer(&selected, asked.parts, is_part)));
             }
             Lookup::Stale(selected, usable) if usable.while_revalidate => {
-                self.refresh(&asked, &selected, usable, peer, exchange);
+                self.refresh(&asked, &selected, usable, exchange);
                 exchange.count_cache(CacheResult::Stale);
                 return Ok(Step::Answered(answer(&selected, asked.parts, is_part)));
             }
@@ -167,7 +166,6 @@ impl Proxy {
         asked: Box<Asked>,
         missed: Option<Missed>,
         body: &mut Option<Incoming>,
-        peer: &Arc<Peer>,
         exchange: &mut Exchange,
     ) -> Result<Response<Body>, Refusal> {
         let began = exchange.began;
@@ -176,13 +174,13 @@ impl Proxy {
             match missed {
                 // What is stored is validated as a whole, and then cut.
                 Some(missed) if missed.stale.is_some() || asked.may_share() => {
-                    Box::pin(self.fly(asked, missed, peer, exchange)).await
+                    Box::pin(self.fly(asked, missed, exchange)).await
                 }
-                Some(missed) => self.fetch_part(asked, missed.reason, peer, exchange).await,
-                None if asked.may_be_repeated() => Box::pin(self.once(asked, body, peer, exchange)).await,
+                Some(missed) => self.fetch_part(asked, missed.reason, exchange).await,
+                None if asked.may_be_repeated() => Box::pin(self.once(asked, body, exchange)).await,
                 None => {
                     let reason = if asked.parts.method.is_safe() { Forward::Bypass } else { Forward::Method };
-                    self.forward(asked, body, reason, peer, exchange).await
+                    self.forward(asked, body, reason, exchange).await
                 }
             }
         };

@@ -10,6 +10,7 @@ mod watch;
 
 use std::future::Future;
 use std::net::IpAddr;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use hyper::body::{Bytes, Incoming};
 
 pub use connection::Stream;
 pub use listener::Server;
-pub use watch::{Connections, InUse, Watch};
+pub use watch::{Connections, Watch};
 
 /// What the server needs to know of the proxy.
 pub trait Handler: Send + Sync + 'static {
@@ -65,6 +66,12 @@ pub struct Peer {
 }
 
 impl Peer {
+    /// A request of its is being answered; until the guard is dropped, its connection is in use.
+    pub fn begin_exchange(self: &Arc<Self>) -> InUse {
+        self.watch.begin_exchange();
+        InUse(Arc::clone(self))
+    }
+
     /// Forebay itself, on no connection.
     pub fn own() -> Self {
         Self {
@@ -72,5 +79,29 @@ impl Peer {
             forwarded_for: HeaderValue::from_static("127.0.0.1"),
             watch: Arc::new(Watch::new(Arc::default(), false)),
         }
+    }
+}
+
+/// A peer while a request of its is being answered; a clone is for one more request.
+#[derive(Debug)]
+pub struct InUse(Arc<Peer>);
+
+impl Clone for InUse {
+    fn clone(&self) -> Self {
+        self.0.begin_exchange()
+    }
+}
+
+impl Deref for InUse {
+    type Target = Peer;
+
+    fn deref(&self) -> &Peer {
+        &self.0
+    }
+}
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        self.0.watch.end_exchange();
     }
 }

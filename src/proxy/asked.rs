@@ -8,6 +8,7 @@ use http::header::{self, HeaderValue};
 use http::request::Parts;
 
 use super::alone::Alone;
+use super::exchange::Exchange;
 use crate::admission::{Asking, Permit, Shed};
 use crate::cache::CacheKey;
 use crate::client::{ClientAddress, Identity, IdentityFields, KeySpec, PartitionKey, Seen};
@@ -18,7 +19,6 @@ use crate::http::fields;
 use crate::policy::{Collapse, Destination, InFlight, Route};
 use crate::refusal::Refusal;
 use crate::router::Captures;
-use crate::server::Peer;
 use crate::upstream::{self, Forwarding};
 
 /// The scheme of the listener.
@@ -56,7 +56,8 @@ impl Asked {
         digester: Digester,
     ) -> Self {
         if route.compress || route.taps_body() {
-            // One stored body for all codings, and one that can be read. Here, so that the upstream, the key and the variant know of no other coding either.
+            // One stored body for all codings, and one that can be read. Here, so that the upstream, the key and the
+            // variant know of no other coding either.
             parts.headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         }
         Self {
@@ -179,18 +180,18 @@ impl Asked {
     }
 
     /// The head as it is sent upstream for all who share what comes back.
-    pub(super) fn outgoing(&self, peer: &Peer, request_id: &HeaderValue) -> Parts {
+    pub(super) fn outgoing(&self, exchange: &Exchange) -> Parts {
         let mut parts = self.parts.clone();
         let target = self.route.cache.key.shared_target(parts.uri.path(), parts.uri.query());
         if let Some(target) = target.and_then(|target| Uri::try_from(target).ok()) {
             parts.uri = target;
         }
-        outgoing(parts, self.client, peer, request_id)
+        outgoing(parts, self.client, exchange)
     }
 
     /// The same, where the request's own head is not needed any more.
-    pub(super) fn into_outgoing(self, peer: &Peer, request_id: &HeaderValue) -> Parts {
-        outgoing(self.parts, self.client, peer, request_id)
+    pub(super) fn into_outgoing(self, exchange: &Exchange) -> Parts {
+        outgoing(self.parts, self.client, exchange)
     }
 
     /// A permit of the route's pool, where it has one.
@@ -205,9 +206,13 @@ impl Asked {
     }
 }
 
-fn outgoing(mut parts: Parts, client: ClientAddress, peer: &Peer, request_id: &HeaderValue) -> Parts {
-    let is_trusted = client.via_trusted;
-    let forwarding = Forwarding { peer: &peer.forwarded_for, is_trusted, scheme: SCHEME, request_id };
+fn outgoing(mut parts: Parts, client: ClientAddress, exchange: &Exchange) -> Parts {
+    let forwarding = Forwarding {
+        peer: &exchange.peer.forwarded_for,
+        is_trusted: client.via_trusted,
+        scheme: SCHEME,
+        request_id: &exchange.id,
+    };
     upstream::prepare_request(&mut parts, &forwarding);
     parts
 }

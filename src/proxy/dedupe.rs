@@ -33,7 +33,6 @@ use crate::http::target::host;
 use crate::metrics::{CacheResult, DedupeResult};
 use crate::policy::Dedupe;
 use crate::refusal::Refusal;
-use crate::server::Peer;
 use crate::upstream;
 
 /// The largest request body that is compared, and the largest answer that is kept.
@@ -56,25 +55,24 @@ impl Proxy {
         &self,
         mut asked: Box<Asked>,
         body: &mut Option<Incoming>,
-        peer: &Arc<Peer>,
         exchange: &mut Exchange,
     ) -> Result<Response<Body>, Refusal> {
         let route = Arc::clone(asked.route());
-        let Some(dedupe) = &route.dedupe else { return self.charged(asked, body, peer, exchange).await };
+        let Some(dedupe) = &route.dedupe else { return self.charged(asked, body, exchange).await };
         let Some(start) = self.start(&mut asked, dedupe, body).await? else {
             exchange.count_dedupe(DedupeResult::Skipped);
-            return self.charged(asked, body, peer, exchange).await;
+            return self.charged(asked, body, exchange).await;
         };
         loop {
             let waiting = match dedupe.starts.enter(start.key, start.fingerprint, self.state.clock.now()) {
                 Entered::First(ticket, waiting) if !dedupe.observe => {
                     exchange.count_dedupe(DedupeResult::First);
-                    return self.make(asked, dedupe, ticket, waiting, peer, exchange).await;
+                    return self.make(asked, dedupe, ticket, waiting, exchange).await;
                 }
                 Entered::First(ticket, _) => {
                     exchange.count_dedupe(DedupeResult::First);
                     ticket.keep(Outcome::Alone, self.state.clock.now() + dedupe.window);
-                    return self.charged(asked, body, peer, exchange).await;
+                    return self.charged(asked, body, exchange).await;
                 }
                 Entered::Same(waiting) if !dedupe.observe => waiting,
                 Entered::Other if !dedupe.observe => {
@@ -87,7 +85,7 @@ impl Proxy {
                         Entered::Other => DedupeResult::WouldRefuse,
                         Entered::First(..) | Entered::Full => DedupeResult::Skipped,
                     });
-                    return self.charged(asked, body, peer, exchange).await;
+                    return self.charged(asked, body, exchange).await;
                 }
             };
             match waiting.outcome().await {
@@ -102,7 +100,7 @@ impl Proxy {
                 }
                 Some(Outcome::Alone) => {
                     exchange.count_dedupe(DedupeResult::Skipped);
-                    return self.charged(asked, body, peer, exchange).await;
+                    return self.charged(asked, body, exchange).await;
                 }
                 None => {}
             }
@@ -114,11 +112,10 @@ impl Proxy {
         &self,
         asked: Box<Asked>,
         body: &mut Option<Incoming>,
-        peer: &Peer,
         exchange: &mut Exchange,
     ) -> Result<Response<Body>, Refusal> {
         exchange.charge(&asked, &asked.route().rate_limits)?;
-        Box::pin(self.forward(asked, body, Forward::Method, peer, exchange)).await
+        Box::pin(self.forward(asked, body, Forward::Method, exchange)).await
     }
 
     /// Makes the first of equal starts, in a task of its own.
@@ -128,7 +125,6 @@ impl Proxy {
         dedupe: &Dedupe,
         ticket: Ticket<Refusal>,
         waiting: Waiting<Refusal>,
-        peer: &Arc<Peer>,
         exchange: &mut Exchange,
     ) -> Result<Response<Body>, Refusal> {
         exchange.charge(&asked, &asked.route().rate_limits)?;
@@ -139,8 +135,7 @@ impl Proxy {
         let making = Making {
             proxy: self.clone(),
             dedupe: dedupe.clone(),
-            peer: Arc::clone(peer),
-            exchange: exchange.on_behalf_of_several(peer),
+            exchange: exchange.on_behalf_of_several(),
             ticket,
             own,
         };
@@ -203,7 +198,6 @@ impl Proxy {
 struct Making {
     proxy: Proxy,
     dedupe: Dedupe,
-    peer: Arc<Peer>,
     exchange: Box<Exchange>,
     ticket: Ticket<Refusal>,
     /// For an answer that only the one who began may have.
@@ -225,8 +219,8 @@ impl Making {
         let answer = match permit {
             Ok(permit) => {
                 self.ticket.begun(Refusal::Internal);
-                let Self { proxy, peer, exchange, .. } = &mut self;
-                Box::pin(proxy.send_on(asked, &mut None, Forward::Method, peer, exchange, permit)).await
+                let Self { proxy, exchange, .. } = &mut self;
+                Box::pin(proxy.send_on(asked, &mut None, Forward::Method, exchange, permit)).await
             }
             Err(shed) => Err(shed.into()),
         };

@@ -20,7 +20,6 @@ use crate::cache::{Forward, Forwarded};
 use crate::http::body::{RequestBody, UploadOutcome};
 use crate::metrics::CacheResult;
 use crate::refusal::Refusal;
-use crate::server::Peer;
 use crate::upstream::{self, ResponseBody};
 
 /// A response with what must live as long as its body.
@@ -38,13 +37,12 @@ impl Proxy {
         asked: Box<Asked>,
         body: &mut Option<Incoming>,
         reason: Forward,
-        peer: &Peer,
         exchange: &mut Exchange,
     ) -> Result<Response<Body>, Refusal> {
         exchange.charge(&asked, &asked.route().upstream_rate_limits)?;
         // In a box of its own, and only where there is a pool: the usual way stays small.
         let permit = if asked.route().in_flight.is_some() { Box::pin(asked.admit()).await? } else { None };
-        self.send_on(asked, body, reason, peer, exchange, permit).await
+        self.send_on(asked, body, reason, exchange, permit).await
     }
 
     /// Sends on a request that was let through.
@@ -53,7 +51,6 @@ impl Proxy {
         asked: Box<Asked>,
         body: &mut Option<Incoming>,
         reason: Forward,
-        peer: &Peer,
         exchange: &mut Exchange,
         permit: Option<Permit>,
     ) -> Result<Response<Body>, Refusal> {
@@ -66,7 +63,7 @@ impl Proxy {
             Box::pin(starting.written_down()).await;
         }
         let writing = Writing::begin(&self.state, &self.policy, &asked);
-        let (mut request, upload) = self.outgoing(asked, body, peer, exchange);
+        let (mut request, upload) = self.outgoing(asked, body, exchange);
         let upgrade = upstream::wants_upgrade(request.headers()).then(|| hyper::upgrade::on(&mut *request));
         let obtained = if let Some(writing) = writing {
             let tasks = self.state.afterlife.tasks.clone();
@@ -115,12 +112,11 @@ impl Proxy {
         &self,
         mut asked: Box<Asked>,
         body: &mut Option<Incoming>,
-        peer: &Peer,
         exchange: &Exchange,
     ) -> (Box<Request<RequestBody>>, Option<UploadOutcome>) {
         let patience = asked.route().upstream.patience().body;
         let (has_body, read) = (asked.has_body, asked.upload.take());
-        let mut parts = asked.into_outgoing(peer, &exchange.id);
+        let mut parts = asked.into_outgoing(exchange);
         if let Some((read, _room)) = read {
             return (Box::new(Request::from_parts(parts, RequestBody::Whole(read))), None);
         }

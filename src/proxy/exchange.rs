@@ -48,7 +48,8 @@ pub(super) struct Exchange {
     /// On a route that compresses.
     wish: Option<Wish>,
     line: Option<Box<Line>>,
-    _in_use: InUse,
+    /// Whose request it is.
+    pub(super) peer: InUse,
 }
 
 /// What only the access log wants to know.
@@ -65,7 +66,7 @@ struct Line {
 
 impl Exchange {
     /// A request has come.
-    pub(super) fn begin<B>(state: &State, request: &Request<B>, peer: &Peer) -> Self {
+    pub(super) fn begin<B>(state: &State, request: &Request<B>, peer: &Arc<Peer>) -> Self {
         let log = state.access_log.load();
         let line = log.is_on().then(|| Box::new(Line::begin(&log, request, peer)));
         let figures = Arc::clone(&state.unrouted);
@@ -85,7 +86,7 @@ impl Exchange {
             has_server_timing: false,
             wish: None,
             line,
-            _in_use: peer.watch.begin_exchange(),
+            peer: peer.begin_exchange(),
         }
     }
 
@@ -149,7 +150,7 @@ impl Exchange {
     }
 
     /// The record of what is done for several requests at once, each of which has its own: counted and logged nowhere.
-    pub(super) fn on_behalf_of_several(&self, peer: &Peer) -> Box<Self> {
+    pub(super) fn on_behalf_of_several(&self) -> Box<Self> {
         Box::new(Self {
             clock: self.clock,
             began: self.began,
@@ -166,7 +167,7 @@ impl Exchange {
             line: None,
             wish: None,
             is_own: self.is_own,
-            _in_use: peer.watch.begin_exchange(),
+            peer: self.peer.clone(),
         })
     }
 

@@ -17,7 +17,6 @@ use crate::collapse::{Flight, Joined, Outcome, Reader, Seat};
 use crate::metrics::CacheResult;
 use crate::policy::{Collapse, LiveHead, Private, SharedHead, Sharing};
 use crate::refusal::Refusal;
-use crate::server::Peer;
 
 impl Proxy {
     /// Answers from a flight.
@@ -25,12 +24,11 @@ impl Proxy {
         &self,
         asked: Box<Asked>,
         missed: Missed,
-        peer: &Peer,
         exchange: &mut Exchange,
     ) -> Result<Response<Body>, Refusal> {
         let reason = missed.reason;
         let asked: Arc<Asked> = Arc::from(asked);
-        let Boarded { seat, has_joined } = self.board(&asked, missed, peer, exchange, false)?;
+        let Boarded { seat, has_joined } = self.board(&asked, missed, exchange, false)?;
         let began = self.state.clock.now();
         let outcome = seat.outcome().await;
         let waited = self.state.clock.now().saturating_duration_since(began);
@@ -52,7 +50,7 @@ impl Proxy {
                     }
                 })
             }
-            Outcome::Alone | Outcome::Shared(..) => self.forward_shared(asked, reason, peer, exchange).await,
+            Outcome::Alone | Outcome::Shared(..) => self.forward_shared(asked, reason, exchange).await,
         }
     }
 
@@ -61,24 +59,16 @@ impl Proxy {
         &self,
         asked: Arc<Asked>,
         reason: Forward,
-        peer: &Peer,
         exchange: &mut Exchange,
     ) -> Result<Response<Body>, Refusal> {
-        Box::pin(self.forward(Box::new(Arc::unwrap_or_clone(asked)), &mut None, reason, peer, exchange)).await
+        Box::pin(self.forward(Box::new(Arc::unwrap_or_clone(asked)), &mut None, reason, exchange)).await
     }
 
     /// Has a stale response fetched anew while it is served, once for all who are served it, whether the route collapses
     /// or not; nobody waits for the outcome.
-    pub(super) fn refresh(
-        &self,
-        asked: &Asked,
-        stale: &Selected,
-        usable: StaleUse,
-        peer: &Peer,
-        exchange: &mut Exchange,
-    ) {
+    pub(super) fn refresh(&self, asked: &Asked, stale: &Selected, usable: StaleUse, exchange: &mut Exchange) {
         let missed = Missed { reason: usable.reason, stale: Some((stale.clone(), usable)), part: None };
-        drop(self.board(&Arc::new(asked.clone()), missed, peer, exchange, true));
+        drop(self.board(&Arc::new(asked.clone()), missed, exchange, true));
     }
 
     /// Takes a seat in the flight for a request, and starts its fetch where there was none.
@@ -86,7 +76,6 @@ impl Proxy {
         &self,
         asked: &Arc<Asked>,
         missed: Missed,
-        peer: &Peer,
         exchange: &mut Exchange,
         is_background: bool,
     ) -> Result<Boarded, Refusal> {
@@ -121,7 +110,7 @@ impl Proxy {
             state.flights.land(key, &producer);
             return Err(refusal);
         }
-        let outgoing = asked.outgoing(peer, &exchange.id);
+        let outgoing = asked.outgoing(exchange);
         let fetch = Fetch {
             state: Arc::clone(state),
             asked: Arc::clone(asked),

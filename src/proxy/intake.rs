@@ -35,7 +35,6 @@ const DRAIN_TIME: Duration = Duration::from_secs(1);
 pub(super) fn receive(
     mut parts: Parts,
     body: Option<&Incoming>,
-    peer: &Peer,
     policy: &Policy,
     state: &State,
     exchange: &mut Exchange,
@@ -43,7 +42,7 @@ pub(super) fn receive(
     let upload = body.map_or(0, |body| body.size_hint().lower());
     let Some(found) = look(&mut parts, upload, policy)? else { return Ok(None) };
     exchange.routed(&found.0.route, &parts);
-    let client = policy.trusted_proxies.resolve(peer.address, &parts.headers);
+    let client = policy.trusted_proxies.resolve(exchange.peer.address, &parts.headers);
     exchange.asked_by(client.ip);
     let has_body = body.is_some_and(|body| !body.is_end_stream());
     Ok(Some(Box::new(Asked::new(parts, found, client, has_body, state.digester))))

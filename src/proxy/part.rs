@@ -22,7 +22,6 @@ use crate::collapse::{Broken, Reader};
 use crate::metrics::CacheResult;
 use crate::policy::Sharing;
 use crate::refusal::Refusal;
-use crate::server::Peer;
 
 /// An answer from a stored response: what the client wants of it. The conditions go first (RFC 9110 13.2.2).
 pub(super) fn answer_from(
@@ -75,7 +74,6 @@ impl Proxy {
         &self,
         asked: Box<Asked>,
         reason: Forward,
-        peer: &Peer,
         exchange: &mut Exchange,
     ) -> Result<Response<Body>, Refusal> {
         let again = asked.clone();
@@ -83,7 +81,7 @@ impl Proxy {
         let tags = policy.tags(|name| again.capture(name));
         let fetch = cache.begin(policy, again.storage_key(), &again.route().url(&again.parts), &tags);
         let requested = self.state.clock.now();
-        let response = Box::pin(self.forward(asked, &mut None, reason, peer, exchange)).await?;
+        let response = Box::pin(self.forward(asked, &mut None, reason, exchange)).await?;
         if response.status() != StatusCode::PARTIAL_CONTENT {
             return Ok(response);
         }

@@ -37,11 +37,11 @@ impl Proxy {
         exchange.is_own = true;
         let (parts, ()) = request.into_parts();
         let again = parts.clone();
-        let step = self.at_once(parts, &None, &peer, &mut exchange);
+        let step = self.at_once(parts, &None, &mut exchange);
         let answer = match step {
             Ok(Step::Answered(response)) => Ok(response),
             Ok(Step::Onward(asked, missed)) => {
-                Box::pin(self.in_time(asked, missed, &mut None, &peer, &mut exchange)).await
+                Box::pin(self.in_time(asked, missed, &mut None, &mut exchange)).await
             }
             Err(refusal) => Err(refusal),
         };

@@ -120,11 +120,16 @@ impl Watch {
         }
     }
 
-    /// A request is being answered; until the guard is dropped, the connection is in use.
-    pub fn begin_exchange(self: &Arc<Self>) -> InUse {
+    /// A request is being answered: the connection is in use until as many have ended.
+    pub(super) fn begin_exchange(&self) {
         self.exchanges.fetch_add(1, Relaxed);
         self.is_reading_head.store(false, Relaxed);
-        InUse(Arc::clone(self))
+    }
+
+    pub(super) fn end_exchange(&self) {
+        if self.exchanges.fetch_sub(1, Relaxed) == 1 {
+            self.since.store(self.now.load(Relaxed), Relaxed);
+        }
     }
 
     /// The request's body was not read to its end: give the client time to read the answer before the connection goes.
@@ -211,18 +216,6 @@ pub(super) enum Call {
     End,
 }
 
-/// A request is being answered on a connection.
-#[derive(Debug)]
-pub struct InUse(Arc<Watch>);
-
-impl Drop for InUse {
-    fn drop(&mut self) {
-        if self.0.exchanges.fetch_sub(1, Relaxed) == 1 {
-            self.0.since.store(self.0.now.load(Relaxed), Relaxed);
-        }
-    }
-}
-
 /// A connection among the others, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Entered {
@@ -255,13 +248,13 @@ mod tests {
         max_header_bytes: 1024,
     };
 
-    async fn ended_after(prepare: impl FnOnce(&Arc<Watch>) -> Option<InUse>) -> Option<Duration> {
+    async fn ended_after(prepare: impl FnOnce(&Watch)) -> Option<Duration> {
         let clock = crate::clock::Clock::start();
         let connections = Arc::new(Connections::default());
         let entered = connections.enter(None);
         let reaper = connections.reap(|| BOUNDS);
         tokio::pin!(reaper);
-        let _in_use = prepare(&entered.watch);
+        prepare(&entered.watch);
         let began = clock.now();
         tokio::select! {
             () = &mut reaper => None,
@@ -275,15 +268,15 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_head_that_does_not_come_ends_the_connection_in_time() {
-        let after = ended_after(|_| None).await.unwrap();
+        let after = ended_after(|_| {}).await.unwrap();
         assert!((8..=11).contains(&after.as_secs()), "{after:?}");
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_idle_connection_ends_after_the_idle_timeout() {
         let after = ended_after(|watch| {
-            drop(watch.begin_exchange());
-            None
+            watch.begin_exchange();
+            watch.end_exchange();
         });
         let after = after.await.unwrap();
         assert!((64..=67).contains(&after.as_secs()), "{after:?}");
@@ -293,9 +286,9 @@ mod tests {
     async fn frames_between_two_http2_requests_are_no_head_that_does_not_come() {
         let after = ended_after(|watch| {
             watch.speaks_http2();
-            drop(watch.begin_exchange());
+            watch.begin_exchange();
+            watch.end_exchange();
             watch.has_read();
-            None
         });
         let after = after.await.unwrap();
         assert!((64..=67).contains(&after.as_secs()), "{after:?}");
@@ -303,10 +296,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_in_use_is_left_alone_unless_its_writes_are_stuck() {
-        assert_eq!(ended_after(|watch| Some(watch.begin_exchange())).await, None);
+        assert_eq!(ended_after(Watch::begin_exchange).await, None);
         let stuck = ended_after(|watch| {
             watch.has_written(false);
-            Some(watch.begin_exchange())
+            watch.begin_exchange();
         });
         assert!((64..=67).contains(&stuck.await.unwrap().as_secs()));
     }
