@@ -18,6 +18,7 @@ mod lookup;
 mod part;
 pub mod policy;
 pub mod range;
+mod selected;
 pub mod status;
 pub mod storable;
 mod store;
@@ -35,10 +36,11 @@ pub use lookup::{Lookup, StaleUse};
 pub use part::{Collection, Completion, Surroundings};
 pub use policy::{CachePolicy, Mode};
 pub use range::{Cut, Multipart, Wanted};
+pub use selected::Selected;
 pub use status::{CACHE_STATUS, CacheStatus, Forward, Forwarded};
 pub use storable::{Judgement, Plan, Unstorable};
 pub use store::{Evictions, Limits, MAX_VARIANTS};
-pub use stored::{Selected, StoredResponse};
+pub use stored::StoredResponse;
 pub use tags::{Fence, Live, TagError, TagTemplate};
 pub use validation::{Precondition, evaluate_live as evaluate};
 pub use vary::{SelectingFields, Vary};
@@ -48,18 +50,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, HeaderMap};
-use http::{Method, request, response};
-use tokio::time::Instant;
+use http::header::HeaderMap;
+use http::{Method, response};
 
 use crate::clock::Clock;
+use crate::http::fields;
 use crate::metrics::{Counter, Gauge};
 
 use body::Chunks;
-use control::RequestControl;
-use lookup::RequestTraits;
 use storable::Terms;
-use store::{Found, Store, suiting};
+use store::{Store, suiting};
 use stored::Draft;
 use tags::Registry;
 
@@ -105,82 +105,6 @@ impl Cache {
         }
     }
 
-    /// What is stored for a request under `key` (see [`CachePolicy::storage_key`]).
-    pub fn lookup(
-        &self,
-        policy: &CachePolicy,
-        key: CacheKey,
-        request: &request::Parts,
-        credentialed: bool,
-        now: Instant,
-    ) -> Lookup {
-        if policy.mode == Mode::Off {
-            return Lookup::Forward(Forward::Bypass);
-        }
-        if request.method != Method::GET && request.method != Method::HEAD {
-            return Lookup::Forward(Forward::Method);
-        }
-        let traits = RequestTraits::of(&request.headers);
-        let control = match policy.mode {
-            Mode::Standard if traits.has_directives => RequestControl::of(&request.headers),
-            Mode::Standard | Mode::Force | Mode::Off => RequestControl::default(),
-        };
-        let found = self.find(policy, key, &request.headers, credentialed, traits, &control);
-        let answer = match found {
-            Err(reason) => Lookup::Forward(reason),
-            Ok(response) => {
-                response.touch(now);
-                match lookup::decide(&response, &control, response.current_age(now)) {
-                    Ok(()) => Lookup::Fresh(Selected::new(response, now)),
-                    Err(stale) => Lookup::Stale(Selected::new(response, now), stale),
-                }
-            }
-        };
-        match answer {
-            Lookup::Forward(_) if control.only_if_cached => Lookup::OnlyIfCached,
-            Lookup::Stale(_, StaleUse { while_revalidate: false, .. }) if control.only_if_cached => {
-                Lookup::OnlyIfCached
-            }
-            answer => answer,
-        }
-    }
-
-    /// Whether a client wants an answer that was asked for later than its own question, so that no fetch under way will
-    /// do (RFC 9111 5.2.1.4); under [`Mode::Force`] it has no say.
-    pub fn is_insisted_on(policy: &CachePolicy, request: &HeaderMap) -> bool {
-        policy.mode != Mode::Force && RequestControl::of(request).insists()
-    }
-
-    fn find(
-        &self,
-        policy: &CachePolicy,
-        key: CacheKey,
-        headers: &HeaderMap,
-        credentialed: bool,
-        traits: RequestTraits,
-        control: &RequestControl,
-    ) -> Result<Arc<StoredResponse>, Forward> {
-        if traits.is_for_origin {
-            return Err(Forward::Bypass);
-        }
-        if control.no_store {
-            return Err(Forward::Request);
-        }
-        let standard = policy.mode == Mode::Standard;
-        let permitted = |response: &StoredResponse| {
-            !standard || !response.forced && (!credentialed || response.permission.extends_to(headers))
-        };
-        let sequence = self.registry.sequence();
-        let found = self.store.find(key, |response| {
-            response.is_valid(sequence).then(|| response.selecting.matches(headers) && permitted(response))
-        });
-        match found {
-            Found::Variant(response) => Ok(response),
-            Found::NoVariant => Err(Forward::VaryMiss),
-            Found::Nothing => Err(Forward::UriMiss),
-        }
-    }
-
     /// A fetch begins; to be called before the upstream is asked. `url` is [`KeyRules::url`].
     pub fn begin(&self, policy: &CachePolicy, key: CacheKey, url: &str, tags: &[String]) -> Fetch {
         Fetch { key, provenance: self.registry.begin(&policy.route, url, tags) }
@@ -210,9 +134,7 @@ impl Cache {
         body: impl IntoIterator<Item = Bytes>,
     ) -> Result<Arc<StoredResponse>, NotStored> {
         let body = Chunks::pack(body);
-        let said =
-            response.headers.get(CONTENT_LENGTH).and_then(|line| line.to_str().ok()?.parse::<u64>().ok());
-        if said.is_some_and(|said| said != body.len()) {
+        if fields::content_length(&response.headers).is_some_and(|said| said != body.len()) {
             return Err(NotStored::Truncated);
         }
         if body.len() > plan.max_object {

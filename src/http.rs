@@ -8,6 +8,7 @@ pub mod fields;
 pub mod host;
 pub mod io;
 pub mod json;
+pub mod readings;
 pub mod reference;
 pub mod segment;
 pub mod tap;

@@ -7,8 +7,8 @@
 //! ```
 //!
 //! Every stage is a plain type with one verb, and they meet only here. Two ways lead to the upstream: `flight` for what
-//! may be shared or stored (its task is `fetch`), `direct` for everything else (what changes something: a
-//! `write`).
+//! may be shared or stored (its task is `fetch`), `direct` for everything else (what changes something: a `write`). A
+//! start that may be the same as another goes through `dedupe` first.
 
 pub(crate) mod alone;
 pub(crate) mod asked;

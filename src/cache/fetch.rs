@@ -5,8 +5,8 @@ use tokio::time::Instant;
 
 use super::facts::ResponseFacts;
 use super::key::CacheKey;
+use super::selected::Selected;
 use super::storable::Unstorable;
-use super::stored::Selected;
 use super::tags::Provenance;
 
 /// A fetch under way: what is known of it at its start.

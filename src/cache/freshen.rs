@@ -10,8 +10,9 @@ use tokio::time::Instant;
 use super::facts::Permission;
 use super::fetch::{Exchange, Fetch, Freshened, NotStored};
 use super::policy::CachePolicy;
+use super::selected::Selected;
 use super::storable::{Plan, StaleRules};
-use super::stored::{Draft, Selected, StoredResponse};
+use super::stored::{Draft, StoredResponse};
 use super::{Cache, validation};
 use crate::metrics::Gauge;
 

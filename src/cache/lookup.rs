@@ -1,14 +1,22 @@
 //! What the store has for a request, and whether it may be used (RFC 9111 4).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{
     CACHE_CONTROL, CONTENT_LENGTH, HeaderMap, IF_MATCH, IF_UNMODIFIED_SINCE, PRAGMA, TRANSFER_ENCODING,
 };
+use http::{Method, request};
+use tokio::time::Instant;
 
+use super::Cache;
 use super::control::RequestControl;
+use super::key::CacheKey;
+use super::policy::{CachePolicy, Mode};
+use super::selected::Selected;
 use super::status::Forward;
-use super::stored::{Selected, StoredResponse};
+use super::store::Found;
+use super::stored::StoredResponse;
 
 /// What the store has for a request.
 #[derive(Debug, Clone)]
@@ -36,12 +44,86 @@ pub struct StaleUse {
     pub when_disconnected: bool,
 }
 
+impl Cache {
+    /// What is stored for a request under `key` (see [`CachePolicy::storage_key`]).
+    pub fn lookup(
+        &self,
+        policy: &CachePolicy,
+        key: CacheKey,
+        request: &request::Parts,
+        credentialed: bool,
+        now: Instant,
+    ) -> Lookup {
+        if policy.mode == Mode::Off {
+            return Lookup::Forward(Forward::Bypass);
+        }
+        if request.method != Method::GET && request.method != Method::HEAD {
+            return Lookup::Forward(Forward::Method);
+        }
+        let traits = RequestTraits::of(&request.headers);
+        let control = match policy.mode {
+            Mode::Standard if traits.has_directives => RequestControl::of(&request.headers),
+            Mode::Standard | Mode::Force | Mode::Off => RequestControl::default(),
+        };
+        let found = self.find(policy, key, &request.headers, credentialed, traits, &control);
+        let answer = match found {
+            Err(reason) => Lookup::Forward(reason),
+            Ok(response) => {
+                response.touch(now);
+                match decide(&response, &control, response.current_age(now)) {
+                    Ok(()) => Lookup::Fresh(Selected::new(response, now)),
+                    Err(stale) => Lookup::Stale(Selected::new(response, now), stale),
+                }
+            }
+        };
+        match answer {
+            Lookup::Forward(_) if control.only_if_cached => Lookup::OnlyIfCached,
+            Lookup::Stale(_, StaleUse { while_revalidate: false, .. }) if control.only_if_cached => {
+                Lookup::OnlyIfCached
+            }
+            answer => answer,
+        }
+    }
+
+    /// Whether a client wants an answer that was asked for later than its own question, so that no fetch under way will
+    /// do (RFC 9111 5.2.1.4); under [`Mode::Force`] it has no say.
+    pub fn is_insisted_on(policy: &CachePolicy, request: &HeaderMap) -> bool {
+        policy.mode != Mode::Force && RequestControl::of(request).insists()
+    }
+
+    fn find(
+        &self,
+        policy: &CachePolicy,
+        key: CacheKey,
+        headers: &HeaderMap,
+        credentialed: bool,
+        traits: RequestTraits,
+        control: &RequestControl,
+    ) -> Result<Arc<StoredResponse>, Forward> {
+        if traits.is_for_origin {
+            return Err(Forward::Bypass);
+        }
+        if control.no_store {
+            return Err(Forward::Request);
+        }
+        let standard = policy.mode == Mode::Standard;
+        let permitted = |response: &StoredResponse| {
+            !standard || !response.forced && (!credentialed || response.permission.extends_to(headers))
+        };
+        let sequence = self.registry.sequence();
+        let found = self.store.find(key, |response| {
+            response.is_valid(sequence).then(|| response.selecting.matches(headers) && permitted(response))
+        });
+        match found {
+            Found::Variant(response) => Ok(response),
+            Found::NoVariant => Err(Forward::VaryMiss),
+            Found::Nothing => Err(Forward::UriMiss),
+        }
+    }
+}
+
 /// Decides by the times alone whether a stored response may be used.
-pub(super) fn decide(
-    response: &StoredResponse,
-    control: &RequestControl,
-    age: Duration,
-) -> Result<(), StaleUse> {
+fn decide(response: &StoredResponse, control: &RequestControl, age: Duration) -> Result<(), StaleUse> {
     let lifetime = response.lifetime;
     let fresh = lifetime > age;
     // RFC 9111 5.2.1: each of these is about fresh responses, too.
@@ -72,15 +154,15 @@ pub(super) fn decide(
 
 /// What of a request's head concerns the cache, found in one walk over its fields.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct RequestTraits {
+struct RequestTraits {
     /// It has a body, or conditions that only an origin can evaluate (RFC 9111 4.3.2).
-    pub(super) is_for_origin: bool,
+    is_for_origin: bool,
     /// It may have cache directives.
-    pub(super) has_directives: bool,
+    has_directives: bool,
 }
 
 impl RequestTraits {
-    pub(super) fn of(headers: &HeaderMap) -> Self {
+    fn of(headers: &HeaderMap) -> Self {
         let mut traits = Self::default();
         for (name, value) in headers {
             match *name {

@@ -4,30 +4,33 @@
 //! fetches that complete it look; it is stored on the very terms on which the whole would be; it is completed only with
 //! bytes that carry the same strong validator; what is collected at a time is bounded.
 
+mod collection;
+mod completion;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use http::header::{
-    CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_MODIFIED_SINCE,
-    IF_NONE_MATCH, IF_RANGE, RANGE,
+    CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH,
 };
 use http::{Method, StatusCode, request, response};
 use tokio::time::Instant;
 
+pub use self::collection::Collection;
+pub use self::completion::{Completion, Surroundings};
 use super::body::{Chunks, StoredBody};
-use super::fetch::{Exchange, Fetch, NotStored};
+use super::fetch::{Fetch, NotStored};
 use super::key::CacheKey;
 use super::lookup::Lookup;
 use super::policy::{CachePolicy, Mode};
 use super::range::{self, Span, Wanted};
+use super::selected::Selected;
 use super::storable::Plan;
 use super::store::Found;
-use super::stored::{Draft, Selected, StoredResponse};
+use super::stored::{Draft, StoredResponse};
 use super::{Cache, validation};
-
-/// Of the store's bound, what parts may take while they are collected.
-const COLLECTED: u64 = 16;
+use crate::http::fields;
 
 /// Some bytes of a representation whose length is known; never all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,28 +104,6 @@ impl Cache {
         }
     }
 
-    /// A stored part which the whole that a request asks for can be made of.
-    pub fn lookup_completion(
-        &self,
-        policy: &CachePolicy,
-        key: CacheKey,
-        request: &request::Parts,
-        credentialed: bool,
-        now: Instant,
-    ) -> Option<Box<Completion>> {
-        if !self.has_parts(policy) || request.method != Method::GET {
-            return None;
-        }
-        let part = match self.lookup(policy, key.of_parts(), request, credentialed, now) {
-            Lookup::Fresh(part) | Lookup::Stale(part, _) => part,
-            Lookup::Forward(_) | Lookup::OnlyIfCached => return None,
-        };
-        let Part { length, .. } = part.response().part?;
-        let missing = part.response().part?.missing()?;
-        let etag = strong(part.response().validators.etag.as_ref())?.clone();
-        Some(Box::new(Completion { part, missing, length, etag }))
-    }
-
     /// A whole has come: what is stored of an older one must not outlive it.
     pub(super) fn forget_part(&self, key: CacheKey, request: &HeaderMap) {
         if self.has_parts.load(Ordering::Relaxed)
@@ -135,38 +116,6 @@ impl Cache {
     /// Whether it is worth looking for parts at all.
     fn has_parts(&self, policy: &CachePolicy) -> bool {
         policy.mode == Mode::Standard && self.has_parts.load(Ordering::Relaxed)
-    }
-
-    /// What is to be collected of a 206 while its client reads it.
-    pub fn collect(
-        self: &Arc<Self>,
-        policy: &CachePolicy,
-        fetch: Fetch,
-        exchange: &Exchange<'_>,
-        head: &response::Parts,
-    ) -> Option<Box<Collection>> {
-        let part = Part::of(head).filter(|_| policy.mode == Mode::Standard)?;
-        let said = head.headers.get(CONTENT_LENGTH).map(|length| length.to_str().ok()?.parse::<u64>().ok());
-        if said.is_some_and(|said| said != Some(part.span.length())) {
-            return None;
-        }
-        // Judged as the whole would be; a field that speaks of the part stays out.
-        let mut whole = http::Response::new(()).into_parts().0;
-        whole.headers = head.headers.clone();
-        whole.headers.remove(CONTENT_RANGE);
-        let plan = self.judge(policy, exchange, &whole).verdict.ok().filter(Plan::is_by_head)?;
-        let request = exchange.request.headers.clone();
-        let cache = Arc::clone(self);
-        Some(Box::new(Collection {
-            cache,
-            fetch,
-            part,
-            plan,
-            request,
-            head: whole,
-            chunks: Vec::new(),
-            got: 0,
-        }))
     }
 
     /// Keeps the beginning of a whole response that broke off, where it can be completed.
@@ -182,7 +131,7 @@ impl Cache {
         head: &response::Parts,
         chunks: Vec<Bytes>,
     ) -> Result<(), NotStored> {
-        let length = head.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        let length = fields::content_length(&head.headers);
         let got: u64 = chunks.iter().map(|chunk| chunk.len() as u64).sum();
         let is_completable = head.status == StatusCode::OK
             && !plan.forced
@@ -239,98 +188,6 @@ impl Selected {
         let inner = Span { first: span.first - stored.first, last: span.last - stored.first };
         Some((status, headers, body?.span(inner)))
     }
-}
-
-/// A part on its way into the store. Nothing is stored unless it comes to its end.
-#[derive(Debug)]
-pub struct Collection {
-    cache: Arc<Cache>,
-    fetch: Fetch,
-    part: Part,
-    plan: Plan,
-    request: HeaderMap,
-    head: response::Parts,
-    chunks: Vec<Bytes>,
-    got: u64,
-}
-
-impl Collection {
-    /// One more chunk; `false` when there is no room for it, and nothing will come of the whole.
-    pub fn add(&mut self, data: &Bytes) -> bool {
-        let length = data.len() as u64;
-        self.cache.collected.add(i64::try_from(length).unwrap_or(i64::MAX));
-        self.got += length;
-        self.chunks.push(data.clone());
-        let collected = u64::try_from(self.cache.collected.value()).unwrap_or_default();
-        let limits = self.cache.store.limits();
-        self.got <= self.part.span.length().min(limits.max_object)
-            && collected <= limits.max_bytes / COLLECTED
-    }
-
-    /// All has come.
-    pub fn store(mut self) {
-        let chunks = std::mem::take(&mut self.chunks);
-        let Self { fetch, part, plan, request, head, .. } = &self;
-        let stored = self.cache.store_part(fetch, *part, plan, request, &head.headers, chunks);
-        if let Err(reason) = stored {
-            tracing::debug!(?reason, "a part is not stored");
-        }
-    }
-}
-
-impl Drop for Collection {
-    fn drop(&mut self) {
-        self.cache.collected.add(-i64::try_from(self.got).unwrap_or(i64::MAX));
-    }
-}
-
-/// A stored part, and what is missing for the whole.
-#[derive(Debug)]
-pub struct Completion {
-    part: Selected,
-    missing: Span,
-    length: u64,
-    etag: HeaderValue,
-}
-
-impl Completion {
-    /// Asks the upstream for what is missing, or for the whole if that has changed (RFC 9110 13.1.5).
-    pub fn ask(&self, headers: &mut HeaderMap) {
-        let Span { first, last } = self.missing;
-        let range = HeaderValue::try_from(format!("bytes={first}-{last}"));
-        headers.extend(range.ok().map(|range| (RANGE, range)));
-        headers.insert(IF_RANGE, self.etag.clone());
-    }
-
-    /// Makes the head of the answer that of the whole (RFC 9111 3.4), and gives what belongs before and behind its body.
-    /// `None`: it is not what was asked for.
-    pub fn complete(&self, head: &mut response::Parts) -> Option<Surroundings> {
-        let is_missing = Part::of(head) == Some(Part { span: self.missing, length: self.length });
-        if !is_missing || strong(head.headers.get(ETAG)) != Some(&self.etag) {
-            return None;
-        }
-        head.status = StatusCode::OK;
-        head.headers = validation::updated_fields(self.part.response(), &head.headers);
-        head.headers.insert(CONTENT_LENGTH, HeaderValue::from(self.length));
-        let mut body = self.part.response().body();
-        let known = std::iter::from_fn(|| body.next_chunk()).collect();
-        let missing = self.missing.length();
-        Some(match self.missing.first {
-            0 => Surroundings { before: Vec::new(), missing, behind: known },
-            _ => Surroundings { before: known, missing, behind: Vec::new() },
-        })
-    }
-}
-
-/// What belongs around a body to make it the whole.
-#[derive(Debug)]
-pub struct Surroundings {
-    /// What comes first.
-    pub before: Vec<Bytes>,
-    /// How many bytes must come between.
-    pub missing: u64,
-    /// What comes last.
-    pub behind: Vec<Bytes>,
 }
 
 /// A tag that says that bytes are the same (RFC 9110 8.8.1).

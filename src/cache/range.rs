@@ -19,6 +19,8 @@ pub use multipart::Multipart;
 use super::body::StoredBody;
 use super::stored::Validators;
 use super::{freshness, validation};
+use crate::http::date::parse as http_date;
+use crate::http::fields;
 
 /// More ranges than these in one request are no reader's wish (RFC 9110 14.2 lets us ignore them).
 const MAX_RANGES: usize = 32;
@@ -174,7 +176,6 @@ pub(super) fn if_range_holds(request: &HeaderMap, stored: &Validators, date: Opt
     if condition.as_bytes().first() == Some(&b'"') {
         return stored.etag.as_ref() == Some(condition);
     }
-    let http_date = |value: &HeaderValue| httpdate::parse_http_date(value.to_str().ok()?.trim()).ok();
     let modified = stored.last_modified.as_ref().and_then(http_date);
     // RFC 9110 8.8.2.2: within one second there may have been two versions.
     let is_strong = |modified| date.is_some_and(|date| date >= modified + Duration::from_secs(1));
@@ -224,7 +225,7 @@ pub(super) fn cut(
 /// Makes the head of a whole response that streams by that of the one part of it which a client wants, and says which.
 /// `None`: the whole, because it wants that, or several parts, or because nobody knows how long it is.
 pub fn cut_live(request: &HeaderMap, status: &mut StatusCode, headers: &mut HeaderMap) -> Option<Span> {
-    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok())?;
+    let length = fields::content_length(headers)?;
     let (validators, date) = (validation::live_validators(headers), freshness::http_date(headers, &DATE));
     if *status != StatusCode::OK || !if_range_holds(request, &validators, date) {
         return None;

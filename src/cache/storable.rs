@@ -3,20 +3,22 @@
 //! [`Terms::judge`] is asked once, at the response's head; all that a hit will need is decided here and kept as
 //! numbers.
 
-use std::sync::Arc;
+mod plan;
+
 use std::time::{Duration, SystemTime};
 
-use http::header::{CONTENT_LENGTH, ETAG, EXPIRES, HeaderMap, HeaderName, LAST_MODIFIED, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, EXPIRES, HeaderMap, TRANSFER_ENCODING};
 use http::{Method, StatusCode, request, response};
 use tokio::time::Instant;
 
+pub(super) use self::plan::is_useful;
+pub use self::plan::{Plan, StaleRules};
 use super::control::{MAX_SECONDS, RequestControl, ResponseControl};
 use super::facts::{Permission, ResponseFacts};
 use super::freshness;
 use super::policy::{CachePolicy, Mode};
 use super::vary::Vary;
-use super::when::BodyRules;
-use crate::http::coding;
+use crate::http::{coding, fields};
 
 /// What was found out about a response.
 #[derive(Debug, Clone)]
@@ -76,62 +78,6 @@ impl Unstorable {
     }
 }
 
-/// On what terms a response is stored.
-#[derive(Debug, Clone)]
-pub struct Plan {
-    pub(super) lifetime: Duration,
-    /// What the body may yet change of the lifetime.
-    pub(super) by_body: Option<Arc<BodyRules>>,
-    pub(super) initial_age: Duration,
-    pub(super) received: Instant,
-    pub(super) received_wall: SystemTime,
-    pub(super) stale: StaleRules,
-    pub(super) permission: Permission,
-    /// Stored under `force`; not to be found in `standard` mode, should the mode change.
-    pub(super) forced: bool,
-    pub(super) selecting: Vec<HeaderName>,
-    /// Fields that `private` or `no-cache` lists.
-    pub(super) without: Vec<HeaderName>,
-    /// Whether room is set aside for copies in content codings.
-    pub(super) keeps_coded: bool,
-    pub(super) max_object: u64,
-}
-
-impl Plan {
-    /// What is left of its lifetime at its arrival, by its head; in whole seconds, as `Age` counts them.
-    pub fn ttl(&self) -> Duration {
-        Duration::from_secs(self.lifetime.as_secs().saturating_sub(self.initial_age.as_secs()))
-    }
-
-    /// Whether the head alone has decided all of it.
-    pub(super) fn is_by_head(&self) -> bool {
-        self.by_body.is_none()
-    }
-
-    /// The largest body that is stored, in bytes.
-    pub fn max_object(&self) -> u64 {
-        self.max_object
-    }
-
-    /// The fields by which later requests select it.
-    pub fn selecting(&self) -> &[HeaderName] {
-        &self.selecting
-    }
-}
-
-/// How far beyond its lifetime a response may be used, and on what occasion (RFC 9111 4.2.4, RFC 5861).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct StaleRules {
-    /// While it is fetched anew.
-    pub while_revalidate: Duration,
-    /// Instead of a 500, 502, 503 or 504.
-    pub if_error: Duration,
-    /// When the upstream cannot be reached.
-    pub disconnected: Duration,
-    /// Whether the client's own `max-stale` and `stale-if-error` count.
-    pub on_request: bool,
-}
-
 /// What a judgement depends on besides the response.
 #[derive(Debug, Clone, Copy)]
 pub struct Terms<'a> {
@@ -167,8 +113,7 @@ impl Terms<'_> {
 
     /// What holds in every mode.
     fn refuse(&self, facts: &ResponseFacts, response: &response::Parts) -> Result<(), Unstorable> {
-        let length =
-            response.headers.get(CONTENT_LENGTH).and_then(|line| line.to_str().ok()?.parse::<u64>().ok());
+        let length = fields::content_length(&response.headers);
         match () {
             () if self.policy.mode == Mode::Off => Err(Unstorable::Off),
             () if *self.method != Method::GET => Err(Unstorable::Method),
@@ -340,16 +285,6 @@ fn is_understood(status: StatusCode) -> bool {
         status.as_u16(),
         200..=205 | 300..=303 | 307 | 308 | 400..=410 | 413..=415 | 421 | 422 | 429 | 451 | 500..=505
     )
-}
-
-pub(super) fn is_useful(plan: &Plan, headers: &HeaderMap) -> bool {
-    let stale = plan.stale.while_revalidate.max(plan.stale.if_error);
-    // One that has spent its lifetime on the way here may still be used where a stale one may (RFC 9111 4.2.4).
-    let outlived = plan.lifetime > Duration::ZERO && plan.stale.disconnected > Duration::ZERO;
-    outlived
-        || plan.lifetime.saturating_add(stale) > plan.initial_age
-        || headers.contains_key(ETAG)
-        || headers.contains_key(LAST_MODIFIED)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! A stored response, and one that was selected for a request.
+//! A stored response.
 //!
 //! Everything that a hit needs is in the shape in which it is needed: fields as a plain list, the times as numbers, the
 //! values of `Age` and `Cache-Status` written once a second. A hit copies references, compares integers and allocates
@@ -9,23 +9,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
+use http::StatusCode;
 use http::header::{
     AGE, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE, DATE, ETAG, EXPIRES,
-    HeaderMap, HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VARY,
+    HeaderMap, HeaderName, HeaderValue, LAST_MODIFIED, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SET_COOKIE,
+    TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VARY,
 };
-use http::{Method, StatusCode};
 use tokio::time::Instant;
 
 use super::body::{Chunks, Held, StoredBody};
 use super::facts::Permission;
 use super::freshness;
 use super::part::Part;
-use super::range::{self, Cut, Wanted};
-use super::status::{CACHE_STATUS, CacheStatus, Forwarded};
+use super::status::CacheStatus;
 use super::storable::{Plan, StaleRules};
 use super::tags::{Membership, Provenance, Sequence};
-use super::validation::{self, Precondition};
 use super::vary::{SelectingFields, unpinned};
 use crate::metrics::Gauge;
 
@@ -76,10 +74,10 @@ pub(super) struct Validators {
 
 /// The values that change with the age, as they are in one second of it.
 #[derive(Debug)]
-struct Stamp {
+pub(super) struct Stamp {
     second: u64,
-    age: HeaderValue,
-    cache_status: HeaderValue,
+    pub(super) age: HeaderValue,
+    pub(super) cache_status: HeaderValue,
 }
 
 /// What a response is made of, before it has a place in the store.
@@ -139,6 +137,13 @@ impl StoredResponse {
     /// The fields under a name, line by line.
     pub fn field<'a>(&'a self, name: &'a HeaderName) -> impl Iterator<Item = &'a HeaderValue> {
         self.fields.iter().filter(move |field| field.name == *name).map(|field| &field.value)
+    }
+
+    /// Adds its fields to a head: all of them, or those that a 304 carries.
+    pub(super) fn write_fields(&self, is_not_modified: bool, headers: &mut HeaderMap) {
+        for field in self.fields.iter().filter(|field| !is_not_modified || field.of_validation) {
+            headers.append(field.name.clone(), field.value.clone());
+        }
     }
 
     /// All its fields.
@@ -213,7 +218,8 @@ impl StoredResponse {
         }
     }
 
-    fn stamp(&self, now: Instant) -> arc_swap::Guard<Arc<Stamp>> {
+    /// The values that change with its age, as they are now.
+    pub(super) fn stamp(&self, now: Instant) -> arc_swap::Guard<Arc<Stamp>> {
         let second = self.current_age(now).as_secs();
         let stamp = self.stamp.load();
         if stamp.second == second {
@@ -286,108 +292,5 @@ fn is_of_validation(name: &HeaderName, has_etag: bool) -> bool {
         CACHE_CONTROL | CONTENT_LOCATION | DATE | ETAG | EXPIRES | VARY => true,
         LAST_MODIFIED => !has_etag,
         _ => !name.as_str().starts_with("content-"),
-    }
-}
-
-/// A stored response, chosen for one request at one moment.
-#[derive(Debug, Clone)]
-pub struct Selected {
-    response: Arc<StoredResponse>,
-    now: Instant,
-}
-
-impl Selected {
-    /// Chooses a response.
-    pub fn new(response: Arc<StoredResponse>, now: Instant) -> Self {
-        Self { response, now }
-    }
-
-    /// What was chosen.
-    pub fn response(&self) -> &Arc<StoredResponse> {
-        &self.response
-    }
-
-    /// What is left of its lifetime, in seconds; negative once it is stale.
-    pub fn ttl(&self) -> i64 {
-        self.response.ttl(self.now)
-    }
-
-    /// Asks the upstream whether it is still the same (RFC 9111 4.3.1), in place of the client's own conditions.
-    pub fn add_conditions(&self, headers: &mut HeaderMap) {
-        headers.remove(IF_NONE_MATCH);
-        headers.remove(IF_MODIFIED_SINCE);
-        let validators = &self.response.validators;
-        if let Some(etag) = &validators.etag {
-            headers.insert(IF_NONE_MATCH, etag.clone());
-        }
-        if let Some(last_modified) = &validators.last_modified {
-            headers.insert(IF_MODIFIED_SINCE, last_modified.clone());
-        }
-    }
-
-    /// Whether the client has this response already (RFC 9111 4.3.2).
-    pub fn evaluate(&self, request: &HeaderMap) -> Precondition {
-        if self.response.status != StatusCode::OK {
-            return Precondition::Full;
-        }
-        validation::evaluate(request, &self.response.validators)
-    }
-
-    /// What of it the client wants, where the answer would be all of it (RFC 9110 14.2).
-    pub fn wanted(&self, request: &HeaderMap) -> Wanted {
-        let response = &*self.response;
-        if response.status == StatusCode::OK {
-            self.wanted_of(request, response.body.len())
-        } else {
-            Wanted::Whole
-        }
-    }
-
-    /// What the client wants of a representation of that length, if `If-Range` allows it a part.
-    pub(super) fn wanted_of(&self, request: &HeaderMap, length: u64) -> Wanted {
-        let response = &*self.response;
-        let date = || response.field(&DATE).next().and_then(|date| date.to_str().ok());
-        let date = date().and_then(|date| httpdate::parse_http_date(date).ok());
-        let is_allowed = range::if_range_holds(request, &response.validators, date);
-        if is_allowed { Wanted::of(request, length) } else { Wanted::Whole }
-    }
-
-    /// As [`Selected::answer`], cut to what the client wants; the method is GET.
-    pub fn answer_part(
-        &self,
-        wanted: &Wanted,
-        forwarded: Option<Forwarded>,
-        recycled: HeaderMap,
-    ) -> (StatusCode, HeaderMap, Cut) {
-        let (mut status, mut headers, body) =
-            self.answer(&Method::GET, Precondition::Full, forwarded, recycled);
-        let cut = body.map_or(Cut::Empty, |body| range::cut(wanted, &mut status, &mut headers, body));
-        (status, headers, cut)
-    }
-
-    /// The answer, written into `recycled` (usually the request's own map, whose memory is used again).
-    ///
-    /// `forwarded` is what `Cache-Status` tells of a response that was validated or is served in place of an error;
-    /// `None` for a hit. The body is `None` for HEAD and for a 304.
-    pub fn answer(
-        &self,
-        method: &Method,
-        precondition: Precondition,
-        forwarded: Option<Forwarded>,
-        mut recycled: HeaderMap,
-    ) -> (StatusCode, HeaderMap, Option<StoredBody>) {
-        let response = &*self.response;
-        let not_modified = precondition == Precondition::NotModified;
-        recycled.clear();
-        for field in response.fields.iter().filter(|field| !not_modified || field.of_validation) {
-            recycled.append(field.name.clone(), field.value.clone());
-        }
-        let stamp = response.stamp(self.now);
-        recycled.insert(AGE, stamp.age.clone());
-        let told = forwarded.map(|forwarded| CacheStatus::Forwarded(forwarded).value());
-        recycled.append(CACHE_STATUS, told.unwrap_or_else(|| stamp.cache_status.clone()));
-        let status = if not_modified { StatusCode::NOT_MODIFIED } else { response.status };
-        let body = (!not_modified && *method != Method::HEAD).then(|| response.body());
-        (status, recycled, body)
     }
 }

@@ -17,7 +17,7 @@ use http::request::Parts;
 
 use super::cookie_values;
 use crate::digest::{Digest, Digester};
-use crate::http::target::loosest_reading;
+use crate::http::readings::loosest_reading;
 
 /// One part of a key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

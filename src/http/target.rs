@@ -1,9 +1,10 @@
-//! One spelling for every target: the canonical host and path that routing, limits, the cache key and the upstream share.
+//! One spelling for every target: the canonical host and path that routing, limits, the cache key and the upstream
+//! share.
 //!
 //! Promises: after [`canonicalize`] the URI is in origin form, or the `*` of an OPTIONS request; its path has unreserved
-//! characters decoded, other escapes in upper case, no dot segments and no empty segments; `Host` is present exactly once,
-//! in lower case, without the scheme's default port and the root's dot. What cannot be brought into that form is refused, so that no spelling
-//! walks round a rule.
+//! characters decoded, other escapes in upper case, no dot segments and no empty segments; `Host` is present exactly
+//! once, in lower case, without the scheme's default port and the root's dot. What cannot be brought into that form is
+//! refused, so that no spelling walks round a rule.
 
 use std::borrow::Cow;
 
@@ -14,6 +15,7 @@ use http::uri::{PathAndQuery, Uri};
 use thiserror::Error;
 
 use super::host::canonical_host;
+use super::segment::hex;
 
 /// Why a request's target or host cannot be used (400).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -127,7 +129,7 @@ fn is_canonical(path: &[u8]) -> bool {
 }
 
 /// Characters that a path may hold as they are (RFC 3986 section 3.3), the slash included.
-fn is_plain(byte: u8) -> bool {
+pub(super) fn is_plain(byte: u8) -> bool {
     is_unreserved(byte)
         || matches!(
             byte,
@@ -180,10 +182,6 @@ fn escape(out: &mut Vec<u8>, byte: u8) {
     out.extend([b'%', digit(byte >> 4), digit(byte & 15)]);
 }
 
-fn hex(byte: u8) -> Option<u8> {
-    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
-}
-
 /// Removes `.` and `..` segments (RFC 3986 section 5.2.4) and empty ones, which backends drop or keep as they like.
 fn remove_dot_segments(path: &[u8]) -> Result<String, BadTarget> {
     let mut segments: Vec<&[u8]> = Vec::new();
@@ -218,50 +216,6 @@ fn is_disguised(segment: &[u8]) -> bool {
     let name =
         segment.get(..escaped).unwrap_or(segment).split(|byte| *byte == b';').next().unwrap_or_default();
     name.len() < segment.len() && matches!(name, b"" | b"." | b"..")
-}
-
-/// How else servers may read a canonical path: with escaped delimiters decoded (RFC 3986 section 2.2 says that they are not
-/// the same, many servers do not care), without the parameters of its segments (section 3.3), or both. Nothing for
-/// the usual path, which has neither.
-pub fn other_readings(path: &str) -> impl Iterator<Item = String> {
-    let has = |byte: u8| path.bytes().any(|other| other == byte);
-    let decoded = has(b'%').then(|| decode_delimiters(path)).filter(|decoded| decoded != path);
-    let bare = [Some(path), decoded.as_deref()]
-        .map(|path| path.filter(|path| path.contains(';')).map(without_parameters));
-    let [plain, both] = bare;
-    [decoded, plain, both].into_iter().flatten()
-}
-
-/// The reading of a canonical path, or of a part of one, that tells the fewest apart.
-pub fn loosest_reading(path: &str) -> Cow<'_, str> {
-    other_readings(path).last().map_or(Cow::Borrowed(path), Cow::Owned)
-}
-
-fn decode_delimiters(path: &str) -> String {
-    let mut out = String::with_capacity(path.len());
-    let mut rest = path;
-    while let Some((before, after)) = rest.split_once('%') {
-        out.push_str(before);
-        let byte = after.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        match byte.filter(|byte| is_plain(*byte) && *byte != b'/') {
-            Some(delimiter) => {
-                out.push(char::from(delimiter));
-                rest = after.get(2..).unwrap_or_default();
-            }
-            None => {
-                out.push('%');
-                rest = after;
-            }
-        }
-    }
-    out.push_str(rest);
-    out
-}
-
-fn without_parameters(path: &str) -> String {
-    let names: Vec<&str> =
-        path.split('/').map(|segment| segment.split(';').next().unwrap_or_default()).collect();
-    names.join("/")
 }
 
 #[cfg(test)]
@@ -318,21 +272,6 @@ mod tests {
         }
         for path in ["/%", "/%1", "/%zz", "/a%g0"] {
             assert_eq!(canonical_path(path), Err(BadTarget::BrokenEscape), "{path}");
-        }
-    }
-
-    #[test]
-    fn a_path_with_delimiters_has_several_readings() {
-        for (path, expected) in [
-            ("/api/scan", &[][..]),
-            ("/a%20b", &[]),
-            ("/a%2Bb", &["/a+b"]),
-            ("/a;v=1/b;w", &["/a/b"]),
-            ("/a%3Bv/b", &["/a;v/b", "/a/b"]),
-            ("/a%2B;v", &["/a+;v", "/a%2B", "/a+"]),
-        ] {
-            assert_eq!(other_readings(path).collect::<Vec<_>>(), expected, "{path}");
-            assert_eq!(loosest_reading(path), expected.last().copied().unwrap_or(path));
         }
     }
 

@@ -3,7 +3,7 @@
 use http::StatusCode;
 
 use super::Spec;
-use crate::http::json::Scalar;
+use crate::http::json::{Pointer, Scalar};
 
 /// The longest name of a job, in bytes; what has a longer one is not recognised.
 pub const MAX_ID: usize = 256;
@@ -52,8 +52,7 @@ impl Spec {
 
     /// Reads the body of a start's 2xx.
     pub fn read_start(&self, body: Option<&[u8]>) -> StartReading {
-        let find =
-            |pointer: &crate::http::json::Pointer| body.and_then(|body| pointer.find(body).ok().flatten());
+        let find = |pointer: &Pointer| body.and_then(|body| pointer.find(body).ok().flatten());
         if find(&self.state).is_some_and(|state| self.is_final(state.text())) {
             return StartReading::Final;
         }

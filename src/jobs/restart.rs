@@ -143,9 +143,7 @@ impl<P> Jobs<P> {
         drop(table);
         Some((path, Saved::new(nameless, jobs).to_bytes(), revision))
     }
-}
 
-impl<P> Jobs<P> {
     /// Waits until all that has changed so far is in the state file, where there is one; not for long where it cannot be
     /// written.
     pub async fn written_down(&self) {

@@ -75,7 +75,8 @@ pub struct ListenerFigures {
     pub panics: Counter,
 }
 
-/// Work that outlives the request that began it: upgraded connections, and writes whose clients have left.
+/// Work that outlives the request that began it: upgraded connections, writes whose clients have left, starts that several
+/// wait for.
 #[derive(Debug, Clone, Default)]
 pub struct Afterlife {
     /// The tasks; a drain waits for them.

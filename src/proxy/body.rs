@@ -155,9 +155,7 @@ impl Body {
     pub(super) fn of(self, exchange: Box<Exchange>) -> Self {
         Self { exchange: Some(exchange), ..self }
     }
-}
 
-impl Body {
     /// Stores what passes by once all of it has; the last chunk may be the last thing that anybody asks for.
     fn collect(&mut self, next: &Poll<Option<Result<Frame<Bytes>, BrokenOff>>>) {
         let Some(collection) = &mut self.collection else { return };

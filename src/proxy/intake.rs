@@ -16,6 +16,7 @@ use super::asked::Asked;
 use super::exchange::Exchange;
 use crate::http::body::UploadFault;
 use crate::http::fields::{self, Present, TransferCoding};
+use crate::http::readings;
 use crate::http::target::{self, BadTarget, host};
 use crate::policy::{Destination, Policy, State};
 use crate::refusal::Refusal;
@@ -85,7 +86,7 @@ pub(crate) fn look(
         other.is_none_or(|other| !Arc::ptr_eq(&other.route.route, &found.route.route))
     };
     // Where servers read the path in other ways, no reading may lead round the rules of another route.
-    if target::other_readings(parts.uri.path()).any(is_elsewhere) {
+    if readings::other_readings(parts.uri.path()).any(is_elsewhere) {
         return Err(BadTarget::AmbiguousPath.into());
     }
     Ok(Some((found.route.clone(), found.captures)))

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use super::asked::Asked;
 use crate::cache::CachePolicy;
 use crate::client::KeySpec;
+use crate::http::fields;
 use crate::http::target::host;
 use crate::jobs::{By, Seen, Standing, Url};
 use crate::policy::{JobPolicy, JobRole};
@@ -102,9 +103,8 @@ async fn read_ahead(parts: &response::Parts, body: &mut ResponseBody) -> Option<
 /// for without.
 fn is_readable(status: StatusCode, headers: &HeaderMap) -> bool {
     let is_plain = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"identity");
-    let is_stream = |kind: &HeaderValue| kind.as_bytes().starts_with(b"text/event-stream");
     status.is_success()
         && status != StatusCode::PARTIAL_CONTENT
         && headers.get(header::CONTENT_ENCODING).is_none_or(is_plain)
-        && !headers.get(header::CONTENT_TYPE).is_some_and(is_stream)
+        && !fields::is_event_stream(headers)
 }

@@ -4,7 +4,6 @@
 //! without credentials. It is counted and logged, but limits that count clients do not know it.
 
 use std::sync::Arc;
-
 use std::time::Duration;
 
 use http::{Request, StatusCode, Uri, header};

@@ -1,0 +1,202 @@
+//! What becomes of a response: who gets it, and what of it is stored.
+
+use bytes::Bytes;
+use http::{Method, Response, StatusCode, response};
+use http_body::Body as _;
+use http_body_util::BodyExt as _;
+
+use super::{Fetch, copy};
+use crate::admission::Permit;
+use crate::cache::{self, Forward, Forwarded, NotStored, Plan, Precondition, ResponseFacts};
+use crate::collapse::Producer;
+use crate::http::fields;
+use crate::policy::{LiveHead, Private, SharedHead, Sharing};
+use crate::proxy::job::Watch;
+use crate::upstream::ResponseBody;
+
+/// How much of a body that is not stored is kept for those who join while it streams, in bytes.
+const KEPT_FOR_JOINERS: u64 = 512 * 1024;
+
+impl Fetch {
+    /// A response that answers: to the one who began alone, or to all as it streams.
+    pub(super) async fn deliver(
+        &self,
+        producer: Producer<Sharing>,
+        exchange: &cache::Exchange<'_>,
+        mut parts: response::Parts,
+        mut body: ResponseBody,
+        permit: Option<Permit>,
+    ) {
+        let job = match Watch::of(&self.asked) {
+            Some(watch) => Some(Box::pin(watch.read(exchange.requested, &parts, &mut body)).await),
+            None => None,
+        };
+        let usual = &self.asked.route().cache;
+        let policy = job.as_ref().map_or(usual, |job| job.cache_policy(usual));
+        let judgement = self.state.cache.judge(policy, exchange, &parts);
+        if let Some(job) = &job {
+            job.tell(&mut parts.headers);
+        }
+        let mut plan = judgement.verdict.ok();
+        if plan.is_none()
+            && let Some((stale, _)) = &self.missed.stale
+            && takes_the_place_of_what_is_stored(parts.status)
+            && (self.asked.parts.method != Method::HEAD || self.believes_heads())
+        {
+            self.state.cache.forget(producer.mark(), stale);
+        }
+        let forwarded = self.told(plan.as_ref(), &parts);
+        // What is stored is everybody's already.
+        let is_own_fault = plan.is_none() && blames_the_request(parts.status);
+        if is_own_fault || !self.may_be_shared(&judgement.facts, &parts) {
+            // The next request may be at no fault: nobody need be kept from waiting behind it.
+            if !is_own_fault && !self.is_background {
+                self.state.flights.remember_unshareable(self.key);
+            }
+            self.land(&producer);
+            let forwarded = self.forwarded();
+            return producer.release(Private {
+                response: Response::from_parts(parts, body),
+                permit,
+                forwarded,
+            });
+        }
+        if self.is_solo {
+            self.state.flights.forget_unshareable(self.key);
+        }
+        let selecting = cache::SelectingFields::of(judgement.facts.vary.names(), &self.asked.parts.headers);
+        let personal = judgement.facts.personal_fields().into();
+        let head = LiveHead { parts: copy(&parts), personal, selecting, forwarded };
+        if body.is_end_stream() {
+            self.keep(&producer, plan.take(), &parts, None);
+            self.land(&producer);
+        }
+        self.share(&producer, SharedHead::Live(Box::new(head)));
+        self.stream(producer, parts, body, plan).await;
+        drop(permit);
+    }
+
+    /// What `Cache-Status` tells of a response that is to be stored by this plan.
+    fn told(&self, plan: Option<&Plan>, parts: &response::Parts) -> Forwarded {
+        let Some(plan) = plan else { return self.forwarded() };
+        let is_by_body = plan.is_by_body();
+        Forwarded {
+            stored: plan.is_certain(&parts.headers),
+            ttl: (!is_by_body).then(|| i64::try_from(plan.ttl().as_secs()).unwrap_or(i64::MAX)),
+            detail: is_by_body.then_some("ttl-by-body"),
+            ..self.forwarded()
+        }
+    }
+
+    /// Hands the body on as it comes; what came whole is stored before the flight ends, so that no second fetch slips
+    /// in between.
+    async fn stream(
+        &self,
+        mut producer: Producer<Sharing>,
+        parts: response::Parts,
+        mut body: ResponseBody,
+        mut plan: Option<Plan>,
+    ) {
+        let patience = self.asked.route().upstream.patience().body;
+        let retain = match &plan {
+            Some(plan) => plan.max_object(),
+            None if self.is_solo => 0,
+            None => KEPT_FOR_JOINERS,
+        };
+        let (length, mut received) = (body.size_hint().exact(), 0);
+        // Who is told 304 by the head has left already, and has not lost interest.
+        let is_known =
+            cache::evaluate(&self.asked.parts.headers, &parts.headers) == Precondition::NotModified;
+        let mut trailers = None;
+        loop {
+            let is_worth_finishing = plan.as_ref().is_some_and(|plan| received <= plan.max_object())
+                && (is_known || is_mostly_there(received, length));
+            let may_break_off = !self.is_background && !is_worth_finishing;
+            let frame = tokio::select! {
+                biased;
+                () = self.given_up(&producer), if may_break_off => return,
+                frame = body.frame() => frame,
+            };
+            let Some(frame) = frame else { break };
+            let Ok(frame) = frame else {
+                self.keep_beginning(&producer, &parts, plan.as_ref());
+                return self.land(&producer);
+            };
+            match frame.into_data() {
+                Ok(data) => {
+                    received += data.len() as u64;
+                    // Nobody joins who has the last byte already: the answer is stored by then, or it was not for later.
+                    if body.is_end_stream() {
+                        self.keep(&producer, plan.take(), &parts, Some(&data));
+                        self.land(&producer);
+                    }
+                    if producer.push(data, retain, patience).await.is_err() {
+                        return self.land(&producer);
+                    }
+                }
+                Err(frame) => trailers = frame.into_trailers().ok(),
+            }
+        }
+        self.keep(&producer, plan, &parts, None);
+        self.land(&producer);
+        producer.finish(trailers);
+    }
+
+    /// What came of a response that broke off may be completed later; a completion that did is not to be trusted.
+    fn keep_beginning(&self, producer: &Producer<Sharing>, parts: &response::Parts, plan: Option<&Plan>) {
+        if self.missed.reason == Forward::Partial {
+            return;
+        }
+        if let (Some(plan), Some(chunks)) = (plan, producer.whole()) {
+            let (cache, request) = (&self.state.cache, &self.asked.parts.headers);
+            let stored = cache.store_beginning(producer.mark(), plan, request, parts, chunks);
+            if let Err(reason) = stored {
+                tracing::debug!(?reason, route = %self.asked.route().name, "no beginning is stored");
+            }
+        }
+    }
+
+    /// Stores what came whole, where there is a plan for it; `last` is still to be handed out.
+    fn keep(
+        &self,
+        producer: &Producer<Sharing>,
+        plan: Option<Plan>,
+        parts: &response::Parts,
+        last: Option<&Bytes>,
+    ) {
+        let Some((plan, chunks)) = plan.zip(producer.whole()) else { return };
+        let (cache, fetch) = (&self.state.cache, producer.mark());
+        let chunks = chunks.into_iter().chain(last.cloned());
+        if let Err(reason) = cache.store(fetch, &plan, &self.asked.parts.headers, parts, chunks) {
+            if let (NotStored::Unstorable(_), Some((stale, _))) = (reason, &self.missed.stale) {
+                cache.forget(fetch, stale);
+            }
+            tracing::debug!(?reason, route = %self.asked.route().name, "not stored");
+        }
+    }
+
+    /// Whether everybody in the flight may have this response, or only the one who began it.
+    fn may_be_shared(&self, facts: &ResponseFacts, parts: &response::Parts) -> bool {
+        // A 304 that nobody asked for means something to the one client at most that it may have been meant for.
+        let is_whole = !matches!(parts.status, StatusCode::PARTIAL_CONTENT | StatusCode::NOT_MODIFIED);
+        is_whole && !fields::is_event_stream(&parts.headers) && self.is_for_all(facts)
+    }
+}
+
+/// Whether an answer that is not stored, be it to a HEAD, speaks against what is (RFC 9111 4.3.3, 4.3.5): an error or a
+/// refusal that passes does not.
+fn takes_the_place_of_what_is_stored(status: StatusCode) -> bool {
+    let is_gone = matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE);
+    status.is_success() || status.is_redirection() || is_gone
+}
+
+/// Whether what is missing of a body is worth its while although nobody waits for it.
+fn is_mostly_there(received: u64, length: Option<u64>) -> bool {
+    length.is_some_and(|length| received >= length.div_ceil(2))
+}
+
+/// Whether an answer may be about the request that was sent rather than what it asks for: too much from this client,
+/// not with these fields.
+fn blames_the_request(status: StatusCode) -> bool {
+    status.is_client_error() && !matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE)
+}
