@@ -53,6 +53,9 @@ pub struct Accepted {
 }
 
 impl Accepted {
+    /// A body as it is.
+    pub const PLAIN: Self = Self { coding: None, identity: true };
+
     /// Reads `Accept-Encoding` (RFC 9110 12.5.3). Without the field any coding would be allowed, but who does not ask
     /// gets none.
     pub fn of(headers: &HeaderMap) -> Self {

@@ -4,7 +4,8 @@
 //! known, and the validator becomes weak, for it now stands for two sequences of bytes (RFC 9110 8.8.1).
 
 use http::header::{
-    ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH, VARY,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, ETAG, HeaderMap, HeaderValue,
+    IF_NONE_MATCH, VARY,
 };
 use http::{Response, StatusCode};
 
@@ -28,7 +29,10 @@ impl Wish {
     pub(super) fn of(headers: &HeaderMap) -> Self {
         let mut validators = headers.get_all(IF_NONE_MATCH).iter().flat_map(fields::tokens);
         let has_weak = validators.any(|validator| validator.starts_with(b"W/"));
-        Self { accepted: Accepted::of(headers), has_weak }
+        // RFC 9111 5.2.1.6, RFC 9110 7.7.
+        let is_to_stay = fields::has_token(headers, &CACHE_CONTROL, "no-transform");
+        let accepted = if is_to_stay { Accepted::PLAIN } else { Accepted::of(headers) };
+        Self { accepted, has_weak }
     }
 
     /// Gives a response the coding that the client wishes, where it is worth one.

@@ -132,6 +132,11 @@ async fn what_may_not_be_changed_or_gains_nothing_stays_as_it_is() {
     }
     let insisting = get(&proxy, "/short", "gzip, identity;q=0").await;
     assert_eq!(read(&insisting), "x".repeat(1023), "who takes nothing else gets it coded");
+    origin.on("/plain", text());
+    let ask = request("GET /plain").field("accept-encoding", "gzip").field("cache-control", "no-transform");
+    let unchanged = proxy.send(&ask).await;
+    assert_eq!((unchanged.field("content-encoding"), unchanged.text()), (None, &*json()));
+    assert_eq!(read(&get(&proxy, "/plain", "gzip").await), json(), "who does not mind gets it coded");
 }
 
 #[tokio::test]
