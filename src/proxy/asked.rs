@@ -182,16 +182,28 @@ impl Asked {
     /// The head as it is sent upstream for all who share what comes back.
     pub(super) fn outgoing(&self, exchange: &Exchange) -> Parts {
         let mut parts = self.parts.clone();
-        let target = self.route.cache.key.shared_target(parts.uri.path(), parts.uri.query());
-        if let Some(target) = target.and_then(|target| Uri::try_from(target).ok()) {
+        if let Some(target) = self.shared_target() {
             parts.uri = target;
         }
         outgoing(parts, self.client, exchange)
     }
 
     /// The same, where the request's own head is not needed any more.
-    pub(super) fn into_outgoing(self, exchange: &Exchange) -> Parts {
+    pub(super) fn into_outgoing(mut self, exchange: &Exchange) -> Parts {
+        // What comes may be stored as a part, for all.
+        if self.alone() == Some(Alone::Range)
+            && let Some(target) = self.shared_target()
+        {
+            self.parts.uri = target;
+        }
         outgoing(self.parts, self.client, exchange)
+    }
+
+    /// The target without what the key ignores, where that is another one.
+    fn shared_target(&self) -> Option<Uri> {
+        let uri = &self.parts.uri;
+        let target = self.route.cache.key.shared_target(uri.path(), uri.query())?;
+        Uri::try_from(target).ok()
     }
 
     /// A permit of the route's pool, where it has one.

@@ -119,6 +119,21 @@ async fn what_the_key_ignores_is_not_sent_for_all() {
 }
 
 #[tokio::test]
+async fn what_the_key_ignores_is_not_sent_for_a_part_either() {
+    let origin = Origin::start();
+    origin.on_each("*", |seen| {
+        let range = format!("bytes 0-{}/99", seen.target.len() - 1);
+        let part = Script::status(206).field("Content-Range", &range).body(seen.target.clone());
+        part.field("Cache-Control", "max-age=60").field("ETag", "\"1\"")
+    });
+    let proxy = Proxy::start(&origin, &cache("key = { query_ignore = ['utm_*'] }")).await;
+    let part = |target: &str| request(&format!("GET {target}")).field("Range", "bytes=0-5");
+    assert_eq!(proxy.send(&part("/a?utm_source=evil&x=1")).await.text(), "/a?x=1");
+    let hit = proxy.send(&part("/a?x=1")).await;
+    assert!(hit.cache_says("hit") && hit.text() == "/a?x=1", "{hit:?}");
+}
+
+#[tokio::test]
 async fn what_a_trusted_proxy_says_of_the_target_is_part_of_the_key() {
     let origin = Origin::start();
     origin.on_each("*", |seen| {
