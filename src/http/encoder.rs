@@ -1,10 +1,12 @@
 //! Writes a content coding piece by piece. What was written can be taken out at any time; flushed, all of it can be read.
 //!
 //! The levels are those of a sidecar, which shares its cores with the program it serves. An encoder takes less than a
-//! megabyte, however long the body.
+//! megabyte, however long the body; and there are never more of them than [`MOST`], for a client that does not read keeps
+//! its own, and over HTTP/2 may ask for a hundred on one connection.
 
 use std::fmt;
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use brotli::CompressorWriter;
 use bytes::Bytes;
@@ -23,8 +25,32 @@ const ZSTD_LEVEL: i32 = 3;
 const BROTLI_WINDOW: u32 = 16;
 const ZSTD_WINDOW: u32 = 17;
 
+/// Encoders at the same time, in the whole process: about a hundred megabytes at the worst.
+pub const MOST: usize = 128;
+
+static ALIVE: AtomicUsize = AtomicUsize::new(0);
+
 /// A body on its way into a coding.
-pub struct Encoder(Inner);
+pub struct Encoder {
+    inner: Inner,
+    _place: Place,
+}
+
+/// One of [`MOST`]; dropped, it is free again.
+struct Place;
+
+impl Place {
+    fn take() -> Option<Self> {
+        let one_more = |alive| (alive < MOST).then_some(alive + 1);
+        ALIVE.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok().map(|_| Self)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        ALIVE.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 enum Inner {
     Gzip(GzEncoder<Vec<u8>>),
@@ -42,9 +68,10 @@ impl Encoder {
     /// Begins a body.
     ///
     /// # Errors
-    /// There is no memory for it.
+    /// There is no memory for it, or there are [`MOST`] already.
     pub fn new(coding: Coding) -> io::Result<Self> {
-        Ok(Self(match coding {
+        let place = Place::take().ok_or(io::ErrorKind::OutOfMemory)?;
+        let inner = match coding {
             Coding::Gzip => Inner::Gzip(GzEncoder::new(Vec::new(), Compression::new(GZIP_LEVEL))),
             Coding::Brotli => {
                 Inner::Brotli(Box::new(CompressorWriter::new(Vec::new(), 4096, BROTLI_LEVEL, BROTLI_WINDOW)))
@@ -56,7 +83,8 @@ impl Encoder {
                 encoder.set_parameter(CParameter::ChainLog(ZSTD_WINDOW - 2))?;
                 Inner::Zstd(encoder)
             }
-        }))
+        };
+        Ok(Self { inner, _place: place })
     }
 
     /// Takes the next bytes in.
@@ -90,7 +118,7 @@ impl Encoder {
     /// # Errors
     /// As [`Encoder::write`].
     pub fn finish(self) -> io::Result<Bytes> {
-        Ok(match self.0 {
+        Ok(match self.inner {
             Inner::Gzip(encoder) => encoder.finish()?,
             Inner::Brotli(encoder) => encoder.into_inner(),
             Inner::Zstd(encoder) => encoder.finish()?,
@@ -99,7 +127,7 @@ impl Encoder {
     }
 
     fn writer(&mut self) -> &mut dyn Write {
-        match &mut self.0 {
+        match &mut self.inner {
             Inner::Gzip(encoder) => encoder,
             Inner::Brotli(encoder) => encoder,
             Inner::Zstd(encoder) => encoder,
@@ -107,7 +135,7 @@ impl Encoder {
     }
 
     fn output(&mut self) -> &mut Vec<u8> {
-        match &mut self.0 {
+        match &mut self.inner {
             Inner::Gzip(encoder) => encoder.get_mut(),
             Inner::Brotli(encoder) => encoder.get_mut(),
             Inner::Zstd(encoder) => encoder.get_mut(),

@@ -20,6 +20,7 @@ use crate::cache::{Collection, Cut, Multipart, StoredBody};
 use crate::clock::deadline::Deadline;
 use crate::collapse::Reader;
 use crate::http::coding::Coding;
+use crate::http::encoder::Encoder;
 use crate::policy::Sharing;
 use crate::upstream::ResponseBody;
 
@@ -111,19 +112,19 @@ impl Body {
         Self::from(Source::Window(window))
     }
 
-    /// In a content coding; with its length, where it was coded before and the copy is kept.
-    pub(super) fn coded(mut self, coding: Coding) -> (Self, Option<u64>) {
+    /// Gives it a content coding, and says whether it has one now: it stays as it is while too many are being coded. It
+    /// knows its length where it was coded before and the copy is kept.
+    pub(super) fn encode(&mut self, coding: Coding) -> bool {
         if let Source::Stored(stored) = &self.source
             && let Some(copy) = stored.coded(coding)
         {
-            let length = copy.left();
-            return (Self { source: Source::Stored(copy), ..self }, Some(length));
+            self.source = Source::Stored(copy);
+            return true;
         }
+        let Ok(encoder) = Encoder::new(coding) else { return false };
         let source = std::mem::replace(&mut self.source, Source::Broken);
-        if let Some(coded) = Coded::begin(source, coding) {
-            self.source = Source::Coded(Box::new(coded));
-        }
-        (self, None)
+        self.source = Source::Coded(Box::new(Coded::begin(source, coding, encoder)));
+        true
     }
 
     /// What was read of it already, and the rest.

@@ -8,6 +8,7 @@ use http::header::{
     IF_NONE_MATCH, VARY,
 };
 use http::{Response, StatusCode};
+use http_body::Body as _;
 
 use super::Body;
 use crate::http::coding::{Accepted, is_codable};
@@ -46,18 +47,17 @@ impl Wish {
         }
         vary(response.headers_mut());
         let Some(coding) = self.accepted.coding else { return response };
-        let (mut head, body) = response.into_parts();
+        let (mut head, mut body) = response.into_parts();
+        // The answer to a HEAD has nothing to be coded.
+        if !body.is_end_stream() && !body.encode(coding) {
+            return Response::from_parts(head, body);
+        }
         head.headers.remove(CONTENT_LENGTH);
         // A part of it would be cut from other bytes than these.
         head.headers.remove(ACCEPT_RANGES);
         head.headers.insert(CONTENT_ENCODING, coding.value());
         weaken(&mut head.headers);
-        // The answer to a HEAD.
-        if http_body::Body::is_end_stream(&body) {
-            return Response::from_parts(head, body);
-        }
-        let (body, length) = body.coded(coding);
-        if let Some(length) = length {
+        if let Some(length) = body.size_hint().exact().filter(|length| *length > 0) {
             head.headers.insert(CONTENT_LENGTH, length.into());
         }
         Response::from_parts(head, body)

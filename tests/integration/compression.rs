@@ -161,3 +161,37 @@ async fn a_route_that_does_not_say_so_compresses_nothing() {
     assert_eq!((answer.field("content-encoding"), answer.text()), (None, &*json()));
     assert_eq!(origin.only("*").field("accept-encoding"), Some("gzip"));
 }
+
+/// Each answer on its way in a coding holds its encoder, whether its client reads or not.
+#[tokio::test]
+async fn beyond_so_many_at_a_time_answers_stay_as_they_are() {
+    let (origin, gate) = (Origin::start(), Gate::closed());
+    origin.on("*", Script::chunked().field("content-type", "text/plain").body(json()).wait(&gate).body("!"));
+    let config = "
+        upstreams.origin.max_connections = 0
+        routes = [{ name = 'all', match = '/{*rest}', compress = true }]";
+    let proxy = Proxy::start(&origin, config).await;
+    let mut open = Vec::new();
+    for number in 0..132 {
+        let mut connection = Connection::open(proxy.address).await;
+        let asked = request(&format!("GET /{number}")).field("accept-encoding", "gzip");
+        connection.send(asked.bytes()).await;
+        let head = connection.head("GET").await;
+        let coding = (number < 128).then_some("gzip");
+        assert_eq!(head.field("content-encoding"), coding, "{number}");
+        assert_eq!(head.field("vary"), Some("Accept-Encoding"));
+        open.push(connection);
+    }
+    let mut plain = open.pop().unwrap();
+    gate.open();
+    let mut text = Vec::new();
+    while let Some(data) = plain.data().await.unwrap() {
+        text.extend(data);
+    }
+    assert_eq!(text, format!("{}!", json()).into_bytes());
+    drop((open, plain));
+    wait_until("there is room again", || async {
+        get(&proxy, "/again", "gzip").await.field("content-encoding") == Some("gzip")
+    })
+    .await;
+}

@@ -42,21 +42,21 @@ pub(super) struct Coded {
 type Next = Poll<Option<Result<Frame<Bytes>, BrokenOff>>>;
 
 impl Coded {
-    /// `None`: there is no memory for it.
-    pub(super) fn begin(source: Source, coding: Coding) -> Option<Self> {
+    /// Nothing of the source was read yet.
+    pub(super) fn begin(source: Source, coding: Coding, encoder: Encoder) -> Self {
         let copy = match &source {
             Source::Stored(stored) => stored.copying(coding),
             _ => None,
         };
-        Some(Self {
+        Self {
             source,
-            encoder: Some(Encoder::new(coding).ok()?),
+            encoder: Some(encoder),
             waiting: Bytes::new(),
             in_turn: 0,
             is_flushed: true,
             trailers: None,
             copy,
-        })
+        }
     }
 
     pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Next {
