@@ -189,8 +189,10 @@ impl Proxy {
             let Some((deadline, route)) = limited else { return answer.await };
             (tokio::time::timeout_at(deadline, answer.as_mut()).await, deadline, route)
         };
-        if let (Err(_), Some(queued)) = (&answer, exchange.queued) {
-            route.report(began + queued, deadline, None);
+        if let (Err(_), Some(queued)) = (&answer, exchange.queued)
+            && let Some(handed_over) = exchange.handed_over(began + queued)
+        {
+            route.report(handed_over, deadline, None);
         }
         answer
             .unwrap_or(Err(Refusal::ExchangeTimeout))

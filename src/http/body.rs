@@ -1,8 +1,8 @@
 //! The body of a request on its way to an upstream: bounded in size and in patience, and honest about what ended it.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use bytes::{Buf as _, Bytes};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use thiserror::Error;
+use tokio::time::Instant;
 
 use super::fields;
 use crate::clock::Clock;
@@ -39,6 +40,8 @@ struct Shared {
     fault: AtomicU8,
     chunks: AtomicU32,
     has_ended: AtomicBool,
+    /// When the last of it came, where it had to be waited for.
+    ended: OnceLock<Instant>,
 }
 
 impl UploadOutcome {
@@ -55,6 +58,11 @@ impl UploadOutcome {
     /// How many chunks were taken so far; `None` once the whole body was.
     pub fn progress(&self) -> Option<u32> {
         (!self.0.has_ended.load(Ordering::Acquire)).then(|| self.0.chunks.load(Ordering::Relaxed))
+    }
+
+    /// Since when the upstream can have all of a request that was `sent` then; `None` while its client owes some of it.
+    pub fn handed_over(&self, sent: Instant) -> Option<Instant> {
+        self.progress().is_none().then(|| self.0.ended.get().copied().unwrap_or(sent))
     }
 
     fn set(&self, fault: UploadFault) -> UploadFault {
@@ -82,6 +90,8 @@ pub struct Upload {
     left: u64,
     patience: Duration,
     stall: Deadline,
+    /// Whether it was ever waited for.
+    is_late: bool,
     clock: Clock,
     outcome: UploadOutcome,
 }
@@ -98,6 +108,7 @@ impl RequestBody {
             left: limit,
             patience,
             stall: Deadline::default(),
+            is_late: false,
             clock,
             outcome: outcome.clone(),
         };
@@ -152,13 +163,14 @@ impl Upload {
             // Armed on the first wait only: a body that came with its head costs no timer.
             if !self.stall.is_set() {
                 self.stall.set(Some(self.clock.now() + self.patience));
+                self.is_late = true;
             }
             ready!(self.stall.poll_passed(cx));
             return Poll::Ready(Some(Err(self.outcome.set(UploadFault::Stalled))));
         };
         self.stall.set(None);
         let Some(frame) = next else {
-            self.outcome.0.has_ended.store(true, Ordering::Release);
+            self.has_ended();
             return Poll::Ready(None);
         };
         let Ok(frame) = frame else { return Poll::Ready(Some(Err(self.outcome.set(UploadFault::Broken)))) };
@@ -173,9 +185,16 @@ impl Upload {
             None => return Err(self.outcome.set(UploadFault::TooLarge)),
         }
         if self.incoming.is_end_stream() {
-            self.outcome.0.has_ended.store(true, Ordering::Release);
+            self.has_ended();
         }
         Ok(clean(frame))
+    }
+
+    fn has_ended(&self) {
+        if self.is_late {
+            self.outcome.0.ended.get_or_init(|| self.clock.now());
+        }
+        self.outcome.0.has_ended.store(true, Ordering::Release);
     }
 }
 

@@ -64,6 +64,7 @@ impl Proxy {
         }
         let writing = Writing::begin(&self.state, &self.policy, &asked);
         let (mut request, upload) = self.outgoing(asked, body, exchange);
+        exchange.upload.clone_from(&upload);
         let upgrade = upstream::wants_upgrade(request.headers()).then(|| hyper::upgrade::on(&mut *request));
         let obtained = if let Some(writing) = writing {
             let tasks = self.state.afterlife.tasks.clone();
@@ -77,12 +78,9 @@ impl Proxy {
             })
         };
         let answered = self.state.clock.now();
-        if upload.as_ref().and_then(UploadOutcome::fault).is_none() {
-            route.report(
-                admitted,
-                answered,
-                obtained.as_ref().ok().map(|obtained| obtained.response.status()),
-            );
+        if let Some(handed_over) = exchange.handed_over(admitted) {
+            let status = obtained.as_ref().ok().map(|obtained| obtained.response.status());
+            route.report(handed_over, answered, status);
         }
         let Obtained { response, permit, birth } = obtained.map_err(|error| blame(error, upload.as_ref()))?;
         exchange.upstream = Some(answered.saturating_duration_since(admitted));

@@ -15,6 +15,7 @@ use super::asked::Asked;
 use super::compress::Wish;
 use super::{Body, request_id};
 use crate::clock::Clock;
+use crate::http::body::UploadOutcome;
 use crate::logging::{AccessLog, Entry};
 use crate::metrics::{CacheResult, DedupeResult, RouteMetrics};
 use crate::policy::{Route, State};
@@ -44,6 +45,8 @@ pub(super) struct Exchange {
     /// How long it waited for a permit, and for the upstream's head.
     pub(super) queued: Option<Duration>,
     pub(super) upstream: Option<Duration>,
+    /// How its body fares on the way to the upstream.
+    pub(super) upload: Option<UploadOutcome>,
     has_server_timing: bool,
     /// On a route that compresses.
     wish: Option<Wish>,
@@ -83,6 +86,7 @@ impl Exchange {
             charges: Charges::default(),
             queued: None,
             upstream: None,
+            upload: None,
             has_server_timing: false,
             wish: None,
             line,
@@ -143,6 +147,12 @@ impl Exchange {
         }
     }
 
+    /// Since when the upstream can have had all of it, where it was sent then. None while the client owes some: how long
+    /// that takes says nothing about the upstream, and must not lower a cap.
+    pub(super) fn handed_over(&self, sent: Instant) -> Option<Instant> {
+        self.upload.as_ref().map_or(Some(sent), |upload| upload.handed_over(sent))
+    }
+
     /// The upstream took so long.
     pub(super) fn observe_upstream(&mut self, took: Duration) {
         self.upstream = Some(took);
@@ -163,6 +173,7 @@ impl Exchange {
             charges: Charges::default(),
             queued: None,
             upstream: None,
+            upload: None,
             has_server_timing: false,
             line: None,
             wish: None,

@@ -3,8 +3,10 @@
 mod permits;
 mod queue;
 
+use std::time::{Duration, Instant};
+
 use crate::harness::client::Request;
-use crate::harness::{Gate, Origin, Proxy, Script, concurrently, request, wait_until};
+use crate::harness::{Connection, Gate, Origin, Proxy, Script, concurrently, request, wait_until};
 
 /// The pool `scans` with these settings on every path.
 fn pool(settings: &str) -> String {
@@ -101,6 +103,39 @@ async fn an_auto_cap_falls_when_the_origin_fails_and_rises_when_it_recovers() {
         proxy.send(&request("POST /well")).await;
     }
     assert_eq!(cap().await, 2.0);
+}
+
+/// Whoever trickles its upload must not lower the cap of all others: neither by its pace nor by the route's `timeout`.
+#[tokio::test]
+async fn a_clients_slow_upload_is_not_taken_for_a_slow_origin() {
+    let origin = Origin::start();
+    origin.on("*", Script::ok("done"));
+    let config = "
+        in_flight.scans = { max = 'auto', auto = { min = 1, max = 4 } }
+        routes = [
+            { name = 'all', match = '/{*rest}', in_flight = 'scans', target = '300ms' },
+            { name = 'hasty', match = '/hasty', in_flight = 'scans', target = '300ms', timeout = '1s' },
+        ]";
+    let proxy = Proxy::start(&origin, config).await;
+    let cap = || proxy.metric("forebay_in_flight_max", IN_FLIGHT.1);
+    let mut slow = Vec::new();
+    for path in ["/slow", "/hasty"] {
+        let mut connection = Connection::open(proxy.address).await;
+        connection.send(format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n1")).await;
+        slow.push(connection);
+    }
+    for _ in 0..6 {
+        proxy.send(&request("POST /quick").body("1")).await;
+    }
+    assert_eq!(slow[1].response("POST").await.status(), 504);
+    let began = Instant::now();
+    wait_until("time passes", || async { began.elapsed() > Duration::from_secs(2) }).await;
+    slow[0].send("2").await;
+    assert_eq!(slow[0].response("POST").await.status(), 200);
+    for _ in 0..2 {
+        proxy.send(&request("POST /quick").body("1")).await;
+    }
+    assert_eq!(cap().await, 4.0);
 }
 
 #[tokio::test]
