@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use http::Uri;
-use http::header::{self, HeaderValue};
+use http::header::{self, HeaderName, HeaderValue};
 use http::request::Parts;
 
 use super::alone::Alone;
@@ -91,8 +91,10 @@ impl Asked {
 
     /// Whether it is a start that may be the same as another.
     pub(crate) fn may_be_repeated(&self) -> bool {
-        let is_start = !self.parts.method.is_safe() && !self.parts.headers.contains_key(header::UPGRADE);
-        self.route.dedupe.is_some() && is_start
+        let is_special = |name: &HeaderName| *name == header::UPGRADE || fields::overrides_method(name);
+        self.route.dedupe.is_some()
+            && !self.parts.method.is_safe()
+            && !self.parts.headers.keys().any(is_special)
     }
 
     /// Whose request it is.

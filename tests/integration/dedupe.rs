@@ -284,3 +284,26 @@ async fn a_reload_forgets_no_start() {
     }
     assert_eq!((origin.count("/scan"), origin.count("/slow")), (1, 1));
 }
+
+#[tokio::test]
+async fn a_request_for_another_method_in_disguise_shares_nothing() {
+    let origin = numbered();
+    let proxy = Proxy::start(&origin, &config(BY_BODY)).await;
+    let disguised = start("ann", "{}").field("X-HTTP-Method-Override", "DELETE");
+    let mut answers = Vec::new();
+    for request in [&disguised, &disguised, &start("ann", "{}"), &disguised] {
+        answers.push(proxy.send(request).await.text().to_owned());
+    }
+    assert_eq!(answers, ["scan 1", "scan 2", "scan 3", "scan 4"]);
+}
+
+/// The work for a body grows with its length, into however many crumbs it was cut.
+#[tokio::test]
+async fn an_answer_in_crumbs_costs_what_a_whole_one_does() {
+    let origin = Origin::start();
+    let crumbs = (0..60_000).fold(Script::chunked(), |script, _| script.body("x"));
+    origin.on("*", crumbs);
+    let proxy = Proxy::start(&origin, &config(BY_BODY)).await;
+    let answer = tokio::time::timeout(seconds(20.0), proxy.send(&start("ann", "{}"))).await.unwrap();
+    assert_eq!(answer.body.len(), 60_000);
+}

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::Response;
 use http::header::{self, HeaderMap};
 use http_body_util::BodyExt as _;
@@ -73,14 +72,16 @@ impl Making {
         if !is_for_all || is_too_large || fields::is_event_stream(&parts.headers) {
             return self.hand_over(Response::from_parts(parts, body)).await;
         }
-        let mut read = Vec::new();
+        let (mut read, mut length) = (Vec::new(), 0);
         while let Some(frame) = body.frame().await {
             let Ok(frame) = frame else {
                 let broken = upstream::Error::ConnectionTerminated;
                 return self.ticket.tell(Outcome::Failed(broken.into()));
             };
-            read.extend(frame.into_data());
-            if read.iter().map(Bytes::len).sum::<usize>() > MOST_ANSWERED {
+            let data = frame.into_data().unwrap_or_default();
+            length += data.len();
+            read.push(data);
+            if length > MOST_ANSWERED {
                 let body = Body::resumed(read, body);
                 return self.hand_over(Response::from_parts(parts, body)).await;
             }
