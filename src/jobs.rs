@@ -93,7 +93,7 @@ pub struct Seen {
     pub url: Option<Url>,
 }
 
-/// Who asked for a status.
+/// Who asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum By {
     /// A client.
@@ -105,6 +105,18 @@ pub enum By {
     },
     /// forebay itself.
     Probe,
+}
+
+impl By {
+    /// Whether both are one. Clients without credentials are told apart by address.
+    fn is(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Poller { identity: one @ Identity::Known(_), .. }, Self::Poller { identity, .. }) => {
+                one == identity
+            }
+            (one, other) => one == other,
+        }
+    }
 }
 
 /// How a job stands after a status answer.
@@ -172,6 +184,15 @@ impl<P> Jobs<P> {
     /// True once: whoever wants to complain about answers without a name does it now.
     pub fn is_first_warning(&self) -> bool {
         !self.has_warned.swap(true, Ordering::Relaxed)
+    }
+
+    /// What a job goes by that a path calls so. Servers read several spellings of a name as one (`7` and `07`): what is not
+    /// known by the path's goes by its `own`, or each of them would be taken in as another job.
+    pub fn name(&self, in_path: String, own: impl FnOnce() -> Option<Box<str>>) -> String {
+        if self.table.lock().knows(&in_path) {
+            return in_path;
+        }
+        own().map_or(in_path, String::from)
     }
 
     /// A status answer came. `hold` gives what a job holds that is seen at work and was not started here.

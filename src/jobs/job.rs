@@ -7,7 +7,7 @@ use http::HeaderMap;
 use tokio::time::Instant;
 
 use super::{By, Outcome, Reading, Seen};
-use crate::client::{Identity, PartitionKey};
+use crate::client::PartitionKey;
 
 /// How many clients are told apart that ask about one job.
 const MAX_POLLERS: usize = 32;
@@ -30,13 +30,22 @@ impl Url {
     pub fn new(host: &str, path: &str) -> Option<Self> {
         (host.len() + path.len() <= MAX_URL).then(|| Self { host: host.into(), path: path.into() })
     }
+
+    /// Whether both are one place, whatever the queries say.
+    fn is_at(&self, other: &Self) -> bool {
+        self.host == other.host && self.bare_path() == other.bare_path()
+    }
+
+    fn bare_path(&self) -> &str {
+        self.path.split('?').next().unwrap_or_default()
+    }
 }
 
 /// What is known of a job at its start.
 #[derive(Debug, Clone)]
 pub struct Start {
     /// Who started it.
-    pub starter: Identity,
+    pub starter: By,
     /// Where its status will be asked for, where that can be told.
     pub url: Option<Url>,
     /// The starter's credentials, where the probe may use them.
@@ -104,7 +113,7 @@ impl<P> Phase<P> {
         match (phase, &seen.reading) {
             (Some(Self::Running(job)), _) if seen.asked < job.known_since => Verdict::Nothing,
             (Some(Self::Running(_)), Reading::Final) => Verdict::Ends(Outcome::Done),
-            (Some(Self::Running(job)), Reading::Gone) if job.may_be_ended_by(seen.by) => {
+            (Some(Self::Running(job)), Reading::Gone) if job.is_missed_by(seen) => {
                 Verdict::Ends(Outcome::Gone)
             }
             (Some(Self::Running(_)), Reading::Running(_)) => Verdict::GoesOn,
@@ -128,7 +137,7 @@ pub(super) struct Job<P> {
     pub(super) known_since: Instant,
     pub(super) state: Box<str>,
     /// Known of a job that was started here, in this process.
-    pub(super) starter: Option<Identity>,
+    pub(super) starter: Option<By>,
     pub(super) is_adopted: bool,
     pub(super) url: Option<Url>,
     pub(super) credentials: Option<HeaderMap>,
@@ -168,20 +177,23 @@ impl<P> Job<P> {
         Self { url, is_adopted: false, ..Self::adopted(held, began, now, now) }
     }
 
-    /// Whether a 404 counts: for who may not see the job there is none.
-    pub(super) fn may_be_ended_by(&self, by: By) -> bool {
-        match by {
-            By::Probe => true,
-            By::Poller { identity, .. } => self.starter == Some(identity),
-        }
+    /// Whether a 404 counts: for who may not see the job there is none, and elsewhere there never was.
+    pub(super) fn is_missed_by(&self, seen: &Seen) -> bool {
+        let is_here = || match (&self.url, &seen.url) {
+            (Some(own), Some(asked)) => own.is_at(asked),
+            (None, _) => true,
+            (Some(_), None) => false,
+        };
+        seen.by == By::Probe || self.starter.is_some_and(|starter| starter.is(seen.by)) && is_here()
     }
 
     /// A question about it was answered.
-    pub(super) fn polled(&mut self, by: By, url: Option<&Url>, now: Instant) {
-        if self.url.is_none() {
-            self.url = url.cloned();
+    pub(super) fn polled(&mut self, seen: &Seen, now: Instant) {
+        // Only where it was found: a stranger must not send the probe astray.
+        if self.url.is_none() && matches!(seen.reading, Reading::Running(_)) {
+            self.url.clone_from(&seen.url);
         }
-        let By::Poller { client, .. } = by else { return };
+        let By::Poller { client, .. } = seen.by else { return };
         self.last_poll = Some(now);
         self.pollers.retain(|(other, at)| *other != client && now.saturating_duration_since(*at) < POLLING);
         if self.pollers.len() < MAX_POLLERS {

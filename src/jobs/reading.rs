@@ -3,7 +3,7 @@
 use http::StatusCode;
 
 use super::Spec;
-use crate::http::json::{Pointer, Scalar};
+use crate::http::json::Scalar;
 
 /// The longest name of a job, in bytes; what has a longer one is not recognised.
 pub const MAX_ID: usize = 256;
@@ -52,13 +52,18 @@ impl Spec {
 
     /// Reads the body of a start's 2xx.
     pub fn read_start(&self, body: Option<&[u8]>) -> StartReading {
-        let find = |pointer: &Pointer| body.and_then(|body| pointer.find(body).ok().flatten());
-        if find(&self.state).is_some_and(|state| self.is_final(state.text())) {
+        let state = body.and_then(|body| self.state.find(body).ok().flatten());
+        if state.is_some_and(|state| self.is_final(state.text())) {
             return StartReading::Final;
         }
-        match find(&self.id) {
-            Some(Scalar::String(id) | Scalar::Number(id)) if is_name(&id) => StartReading::Begun(id.into()),
-            _ => StartReading::Nameless,
+        body.and_then(|body| self.named(body)).map_or(StartReading::Nameless, StartReading::Begun)
+    }
+
+    /// What an answer calls its job.
+    pub fn named(&self, body: &[u8]) -> Option<Box<str>> {
+        match self.id.find(body).ok().flatten()? {
+            Scalar::String(id) | Scalar::Number(id) if is_name(&id) => Some(id.into()),
+            _ => None,
         }
     }
 

@@ -121,6 +121,10 @@ impl<P> Table<P> {
         self.insert(key, job).err()
     }
 
+    pub(super) fn knows(&self, id: &str) -> bool {
+        self.jobs.contains_key(&Key::named(id))
+    }
+
     pub(super) fn observe(
         &mut self,
         id: &str,
@@ -131,7 +135,7 @@ impl<P> Table<P> {
         let key = Key::named(id);
         let verdict = Phase::verdict(self.jobs.get(&key), seen);
         match self.jobs.get_mut(&key) {
-            Some(Phase::Running(job)) => job.polled(seen.by, seen.url.as_ref(), now),
+            Some(Phase::Running(job)) => job.polled(seen, now),
             Some(Phase::Over(over)) => over.last_seen = now,
             None => {}
         }
@@ -224,7 +228,7 @@ impl<P> Table<P> {
 
     fn adopt(&mut self, key: Key, seen: &Seen, held: P, now: Instant) -> Observed<P> {
         let mut job = Job::adopted(held, now, seen.asked, now + self.spec.probe);
-        job.polled(seen.by, seen.url.as_ref(), now);
+        job.polled(seen, now);
         if let Reading::Running(state) = &seen.reading {
             job.state.clone_from(state);
         }

@@ -58,8 +58,12 @@ fn jobs(spec: Spec) -> Arc<Jobs<Permit>> {
     Arc::new(Jobs::new(spec, Clock::start(), Arc::default()))
 }
 
-fn start(starter: Identity) -> Start {
-    Start { starter, url: Url::new("host", "/status/x"), credentials: None }
+fn start(identity: Identity) -> Start {
+    Start {
+        starter: By::Poller { identity, client: PartitionKey(7) },
+        url: Url::new("host", "/status/x"),
+        credentials: None,
+    }
 }
 
 const ALICE: Identity = Identity::Known(1);
@@ -118,6 +122,57 @@ async fn a_404_counts_from_the_starter_and_from_the_probe_only() {
     assert_eq!(pool.held(), 1);
     jobs.seen(&pool, "y", By::Probe, Reading::Gone, jobs.clock.now());
     assert_eq!(pool.held(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_404_from_elsewhere_or_from_another_without_credentials_ends_nothing() {
+    let (jobs, pool) = (jobs(spec()), Pool::default());
+    jobs.start("x", start(Identity::Anonymous), pool.permit());
+    for (client, host, path, held) in [
+        (7, "other", "/status/x", 1),
+        (7, "host", "/elsewhere/x", 1),
+        (8, "host", "/status/x", 1),
+        (7, "host", "/status/x?_=1", 0),
+    ] {
+        let by = By::Poller { identity: Identity::Anonymous, client: PartitionKey(client) };
+        let seen = Seen { reading: Reading::Gone, asked: jobs.clock.now(), by, url: Url::new(host, path) };
+        jobs.observe("x", &seen, || pool.permit());
+        assert_eq!(pool.held(), held, "{client} {host} {path}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_probe_asks_where_a_job_was_found_and_not_where_it_was_looked_for() {
+    let (jobs, pool) = (jobs(spec()), Pool::default());
+    jobs.start("x", Start { url: None, ..start(ALICE) }, pool.permit());
+    for (path, reading) in [
+        ("/evil/x", Reading::Gone),
+        ("/odd/x", Reading::Unreadable),
+        ("/status/x", running()),
+        ("/b/x", running()),
+    ] {
+        let by = By::Poller { identity: BOB, client: PartitionKey(8) };
+        let seen = Seen { reading, asked: jobs.clock.now(), by, url: Url::new("host", path) };
+        jobs.observe("x", &seen, || pool.permit());
+    }
+    advance(seconds(30)).await;
+    let probes = jobs.tend(jobs.clock.now());
+    assert_eq!(probes[0].url, Url::new("host", "/status/x").unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_in_another_spelling_is_the_same_job() {
+    let (jobs, pool) = (jobs(spec()), Pool::default());
+    jobs.start("7", start(ALICE), pool.permit());
+    for (in_path, own, expected) in [
+        ("7", Some("8"), "7"),
+        ("07", Some("7"), "7"),
+        ("7;x", Some("7"), "7"),
+        ("9", Some("9"), "9"),
+        ("unheard", None, "unheard"),
+    ] {
+        assert_eq!(jobs.name(in_path.to_owned(), || own.map(Box::from)), expected, "{in_path}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -63,7 +63,8 @@ impl Watch {
         let Self { job, id, by, url } = self;
         let whole = read_ahead(parts, body).await;
         let reading = job.spec.read_status(parts.status, whole.as_deref());
-        let standing = match id {
+        let own = || job.spec.named(whole.as_deref()?);
+        let standing = match id.map(|id| job.table.name(id, own)) {
             Some(id) => job.table.observe(&id, &Seen { reading, asked, by, url }, || job.hold()),
             None => {
                 job.table.figures.unrecognised_statuses.inc();

@@ -229,6 +229,20 @@ async fn a_job_that_others_started_is_taken_in_over_the_cap() {
     assert_eq!(start(&proxy).await.status(), 202);
 }
 
+/// A backend that reads several spellings of a name as one; its jobs must not fill the pool by that.
+#[tokio::test]
+async fn a_job_that_is_asked_for_in_many_spellings_holds_one_permit() {
+    let origin = Origin::start();
+    origin.on("GET /api/scan/status/*", Script::ok("").json(r#"{"scan_id":7,"status":"running"}"#));
+    origin.on("POST /api/scan/execute", Script::status(202).json(r#"{"scan_id":7}"#));
+    let proxy = Proxy::start(&origin, SCANS).await;
+    assert_eq!(start(&proxy).await.status(), 202);
+    for spelling in ["07", "007", "%207", "7;a"] {
+        assert_eq!(status(&proxy, spelling).await.status(), 200);
+    }
+    assert_eq!(held(&proxy).await, 1.0);
+}
+
 #[tokio::test]
 async fn a_404_is_believed_from_the_one_who_started_the_job() {
     let origin = Origin::start();

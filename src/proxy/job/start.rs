@@ -16,9 +16,10 @@ use http_body_util::BodyExt as _;
 
 use super::is_readable;
 use crate::admission::Permit;
+use crate::client::KeySpec;
 use crate::http::tap::Tap;
 use crate::http::target::host;
-use crate::jobs::{self, Start, StartReading};
+use crate::jobs::{self, By, Start, StartReading};
 use crate::policy::{JobPolicy, JobRole, JobTable, State};
 use crate::proxy::asked::Asked;
 use crate::router::Pattern;
@@ -56,7 +57,10 @@ impl Starting {
         let captures =
             names.filter_map(|name| Some((name.to_owned(), asked.capture(name)?.to_owned()))).collect();
         let start = Start {
-            starter: asked.identity_by(&job.identity),
+            starter: By::Poller {
+                identity: asked.identity_by(&job.identity),
+                client: asked.partition(&KeySpec::client_ip()),
+            },
             url: None,
             credentials: job.probes_as_starter.then(|| credentials(job, &asked.parts.headers)),
         };
