@@ -6,10 +6,11 @@ use std::hint::black_box;
 
 use bytes::Bytes;
 use divan::Bencher;
-use forebay::cache::{Cache, CacheKey, CachePolicy, Exchange, Limits, Lookup};
+use forebay::cache::{Cache, CacheKey, CachePolicy, Exchange, Limits, Lookup, Query};
 use forebay::clock::Clock;
 use forebay::digest::Digester;
 use http::{HeaderMap, Request, Response, request};
+use tokio::time::Instant;
 
 #[global_allocator]
 static ALLOCATIONS: divan::AllocProfiler = divan::AllocProfiler::system();
@@ -70,9 +71,13 @@ impl Scene {
         self.policy.key.key(&self.digester, "http", &self.request)
     }
 
+    fn query(&self, key: CacheKey, now: Instant) -> Query<'_> {
+        Query { policy: &self.policy, key, request: &self.request, credentialed: false, now }
+    }
+
     fn hit(&self, recycled: HeaderMap) -> HeaderMap {
         let now = self.clock.now();
-        match self.cache.lookup(&self.policy, self.key(), &self.request, false, now) {
+        match self.cache.lookup(self.query(self.key(), now)) {
             Lookup::Fresh(found) => {
                 let precondition = found.evaluate(&self.request.headers);
                 found.answer(&self.request.method, precondition, None, recycled).1
@@ -93,7 +98,7 @@ fn lookup(bencher: Bencher<'_, '_>) {
     let scene = Scene::with_a_stored_response();
     let key = scene.key();
     let now = scene.clock.now();
-    bencher.bench_local(|| black_box(scene.cache.lookup(&scene.policy, key, &scene.request, false, now)));
+    bencher.bench_local(|| black_box(scene.cache.lookup(scene.query(key, now))));
 }
 
 #[divan::bench(sample_count = 200, sample_size = 1000, threads = [1, 2])]
@@ -115,5 +120,5 @@ fn miss(bencher: Bencher<'_, '_>) {
     let scene = Scene::with_a_stored_response();
     let key = scene.key().for_identity(1, &scene.digester);
     let now = scene.clock.now();
-    bencher.bench_local(|| black_box(scene.cache.lookup(&scene.policy, key, &scene.request, false, now)));
+    bencher.bench_local(|| black_box(scene.cache.lookup(scene.query(key, now))));
 }

@@ -32,7 +32,7 @@ pub use body::{Copying, StoredBody};
 pub use facts::{Permission, ResponseFacts};
 pub use fetch::{Exchange, Fetch, Freshened, NotStored};
 pub use key::{CacheKey, KeyRules, NamePattern};
-pub use lookup::{Lookup, StaleUse};
+pub use lookup::{Lookup, Query, StaleUse};
 pub use part::{Collection, Completion, Surroundings};
 pub use policy::{CachePolicy, Mode};
 pub use range::{Cut, Multipart, Wanted};

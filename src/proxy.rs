@@ -36,7 +36,6 @@ use http::request::Parts;
 use http::{Request, Response, StatusCode, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
-use tokio::time::Instant;
 
 use self::alone::Alone;
 use self::asked::Asked;
@@ -133,10 +132,11 @@ impl Proxy {
             Some(Alone::Range) => true,
             Some(_) => return Ok(Step::Onward(asked, None)),
         };
-        let found = self.look_up(&asked, exchange.began);
+        let query = asked.query(exchange.began);
+        let found = self.state.cache.lookup(query);
         if is_part
             && matches!(found, Lookup::Forward(_) | Lookup::OnlyIfCached)
-            && let Some(answer) = self.answer_from_part(&asked, exchange)
+            && let Some(answer) = self.answer_from_part(query, exchange)
         {
             return Ok(Step::Answered(answer));
         }
@@ -153,7 +153,7 @@ impl Proxy {
             Lookup::Stale(selected, usable) => {
                 Missed { reason: usable.reason, stale: Some((selected, usable)), part: None }
             }
-            Lookup::Forward(reason) => self.missed(&asked, reason, is_part, exchange.began),
+            Lookup::Forward(reason) => self.missed(query, reason, is_part),
             Lookup::OnlyIfCached => return Err(Refusal::OnlyIfCached),
         };
         Ok(Step::Onward(asked, Some(missed)))
@@ -197,11 +197,6 @@ impl Proxy {
         answer
             .unwrap_or(Err(Refusal::ExchangeTimeout))
             .map(|response| response.map(|body| body.until(deadline)))
-    }
-
-    fn look_up(&self, asked: &Asked, now: Instant) -> Lookup {
-        let (cache, key) = (&asked.route().cache, asked.storage_key());
-        self.state.cache.lookup(cache, key, &asked.parts, asked.is_credentialed(), now)
     }
 }
 

@@ -44,16 +44,25 @@ pub struct StaleUse {
     pub when_disconnected: bool,
 }
 
+/// What is looked for in the store, and by whom.
+#[derive(Debug, Clone, Copy)]
+pub struct Query<'a> {
+    /// Of the request's route.
+    pub policy: &'a CachePolicy,
+    /// See [`CachePolicy::storage_key`].
+    pub key: CacheKey,
+    /// The request.
+    pub request: &'a request::Parts,
+    /// Whether it says whose it is.
+    pub credentialed: bool,
+    /// The time at which freshness is judged.
+    pub now: Instant,
+}
+
 impl Cache {
-    /// What is stored for a request under `key` (see [`CachePolicy::storage_key`]).
-    pub fn lookup(
-        &self,
-        policy: &CachePolicy,
-        key: CacheKey,
-        request: &request::Parts,
-        credentialed: bool,
-        now: Instant,
-    ) -> Lookup {
+    /// What is stored for a request.
+    pub fn lookup(&self, query: Query<'_>) -> Lookup {
+        let Query { policy, key, request, credentialed, now } = query;
         if policy.mode == Mode::Off {
             return Lookup::Forward(Forward::Bypass);
         }

@@ -14,15 +14,14 @@ use bytes::Bytes;
 use http::header::{
     CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH,
 };
-use http::{Method, StatusCode, request, response};
-use tokio::time::Instant;
+use http::{Method, StatusCode, response};
 
 pub use self::collection::Collection;
 pub use self::completion::{Completion, Surroundings};
 use super::body::{Chunks, StoredBody};
 use super::fetch::{Fetch, NotStored};
 use super::key::CacheKey;
-use super::lookup::Lookup;
+use super::lookup::{Lookup, Query};
 use super::policy::{CachePolicy, Mode};
 use super::range::{self, Span, Wanted};
 use super::selected::Selected;
@@ -75,21 +74,15 @@ impl Part {
 /// The store's side.
 impl Cache {
     /// A stored part that is fresh and has the one range in it which the client wants.
-    pub fn lookup_part(
-        &self,
-        policy: &CachePolicy,
-        key: CacheKey,
-        request: &request::Parts,
-        credentialed: bool,
-        now: Instant,
-    ) -> Option<(Selected, Span)> {
+    pub fn lookup_part(&self, query: Query<'_>) -> Option<(Selected, Span)> {
+        let Query { policy, key, request, .. } = query;
         // Conditions are about the whole, of which too little is known.
         let is_conditional =
             [IF_NONE_MATCH, IF_MODIFIED_SINCE].iter().any(|name| request.headers.contains_key(name));
         if !self.has_parts(policy) || is_conditional {
             return None;
         }
-        let Lookup::Fresh(selected) = self.lookup(policy, key.of_parts(), request, credentialed, now) else {
+        let Lookup::Fresh(selected) = self.lookup(Query { key: key.of_parts(), ..query }) else {
             return None;
         };
         let part = selected.response().part?;

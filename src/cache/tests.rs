@@ -57,7 +57,8 @@ impl Bench {
 
     fn lookup(&self, request: &request::Parts) -> Lookup {
         let now = self.clock.now();
-        self.cache.lookup(&self.policy, self.key(request), request, credentialed(request), now)
+        let (policy, key) = (&self.policy, self.key(request));
+        self.cache.lookup(Query { policy, key, request, credentialed: credentialed(request), now })
     }
 
     fn store(

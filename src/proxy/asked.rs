@@ -6,11 +6,12 @@ use bytes::Bytes;
 use http::Uri;
 use http::header::{self, HeaderName, HeaderValue};
 use http::request::Parts;
+use tokio::time::Instant;
 
 use super::alone::Alone;
 use super::exchange::Exchange;
 use crate::admission::{Asking, Permit, Shed};
-use crate::cache::CacheKey;
+use crate::cache::{CacheKey, Query};
 use crate::client::{ClientAddress, Identity, IdentityFields, KeySpec, PartitionKey, Seen};
 use crate::collapse::FlightKey;
 use crate::dedupe::{Room, Ticket};
@@ -134,6 +135,17 @@ impl Asked {
             Identity::Anonymous => None,
         };
         self.route.cache.storage_key(self.resource(), identity, &self.digester)
+    }
+
+    /// What it asks the store, at this time.
+    pub(crate) fn query(&self, now: Instant) -> Query<'_> {
+        Query {
+            policy: &self.route.cache,
+            key: self.storage_key(),
+            request: &self.parts,
+            credentialed: self.is_credentialed(),
+            now,
+        }
     }
 
     /// Which flight it may join: the same route, method, resource, identity and codings.

@@ -12,12 +12,11 @@ use http::header::{self, HeaderMap};
 use http::request::Parts;
 use http::{Method, Response, StatusCode, response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use tokio::time::Instant;
 
 use super::asked::Asked;
 use super::exchange::Exchange;
 use super::{Body, Missed, Proxy};
-use crate::cache::{self, CACHE_STATUS, Forward, Forwarded, Precondition, Selected, Wanted, range};
+use crate::cache::{self, CACHE_STATUS, Forward, Forwarded, Precondition, Query, Selected, Wanted, range};
 use crate::collapse::{Broken, Reader};
 use crate::metrics::CacheResult;
 use crate::policy::Sharing;
@@ -46,10 +45,12 @@ pub(super) fn answer_from(
 
 impl Proxy {
     /// An answer from a part that is stored, if it has what is asked for.
-    pub(super) fn answer_from_part(&self, asked: &Asked, exchange: &mut Exchange) -> Option<Response<Body>> {
-        let (policy, key) = (&asked.route().cache, asked.storage_key());
-        let (cache, now) = (&self.state.cache, exchange.began);
-        let (part, span) = cache.lookup_part(policy, key, &asked.parts, asked.is_credentialed(), now)?;
+    pub(super) fn answer_from_part(
+        &self,
+        query: Query<'_>,
+        exchange: &mut Exchange,
+    ) -> Option<Response<Body>> {
+        let (part, span) = self.state.cache.lookup_part(query)?;
         let (status, headers, body) = part.answer_from_part(span, HeaderMap::new())?;
         exchange.count_cache(CacheResult::Hit);
         let mut response = Response::new(Body::stored(body));
@@ -59,13 +60,8 @@ impl Proxy {
     }
 
     /// What is known of a resource that is not stored: a part of it may be.
-    pub(super) fn missed(&self, asked: &Asked, reason: Forward, is_part: bool, now: Instant) -> Missed {
-        let (policy, cache) = (&asked.route().cache, &self.state.cache);
-        let complete = || {
-            let key = asked.storage_key();
-            cache.lookup_completion(policy, key, &asked.parts, asked.is_credentialed(), now)
-        };
-        let part = (!is_part).then(complete).flatten();
+    pub(super) fn missed(&self, query: Query<'_>, reason: Forward, is_part: bool) -> Missed {
+        let part = if is_part { None } else { self.state.cache.lookup_completion(query) };
         Missed { reason: if part.is_some() { Forward::Partial } else { reason }, stale: None, part }
     }
 

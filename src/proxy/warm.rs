@@ -72,7 +72,7 @@ impl Proxy {
             return Err(alone.to_string());
         }
         let now = self.state.clock.now();
-        if let Lookup::Fresh(selected) = self.look_up(&asked, now) {
+        if let Lookup::Fresh(selected) = self.state.cache.lookup(asked.query(now)) {
             return Ok(selected.ttl());
         }
         let exchange =

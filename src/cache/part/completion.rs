@@ -4,31 +4,21 @@
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, ETAG, HeaderMap, HeaderValue, IF_RANGE, RANGE};
-use http::{Method, StatusCode, request, response};
-use tokio::time::Instant;
+use http::{Method, StatusCode, response};
 
 use super::{Part, strong};
-use crate::cache::key::CacheKey;
-use crate::cache::lookup::Lookup;
-use crate::cache::policy::CachePolicy;
+use crate::cache::lookup::{Lookup, Query};
 use crate::cache::range::Span;
 use crate::cache::selected::Selected;
 use crate::cache::{Cache, validation};
 
 impl Cache {
     /// A stored part which the whole that a request asks for can be made of.
-    pub fn lookup_completion(
-        &self,
-        policy: &CachePolicy,
-        key: CacheKey,
-        request: &request::Parts,
-        credentialed: bool,
-        now: Instant,
-    ) -> Option<Box<Completion>> {
-        if !self.has_parts(policy) || request.method != Method::GET {
+    pub fn lookup_completion(&self, query: Query<'_>) -> Option<Box<Completion>> {
+        if !self.has_parts(query.policy) || query.request.method != Method::GET {
             return None;
         }
-        let part = match self.lookup(policy, key.of_parts(), request, credentialed, now) {
+        let part = match self.lookup(Query { key: query.key.of_parts(), ..query }) {
             Lookup::Fresh(part) | Lookup::Stale(part, _) => part,
             Lookup::Forward(_) | Lookup::OnlyIfCached => return None,
         };

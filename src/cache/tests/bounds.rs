@@ -143,7 +143,8 @@ async fn a_hit_allocates_nothing() {
     let now = bench.clock.now();
     let hit = |headers: HeaderMap| {
         let key = bench.key(&request);
-        let Lookup::Fresh(found) = bench.cache.lookup(&bench.policy, key, &request, false, now) else {
+        let query = Query { policy: &bench.policy, key, request: &request, credentialed: false, now };
+        let Lookup::Fresh(found) = bench.cache.lookup(query) else {
             panic!("a hit");
         };
         let answer = found.answer(&request.method, found.evaluate(&request.headers), None, headers);

@@ -82,7 +82,13 @@ proptest::proptest! {
             let identity = (user > 0).then_some(u128::from(user));
             let key = bench.policy.storage_key(bench.key(&request), identity, &bench.digester);
             let now = bench.clock.now();
-            let found = bench.cache.lookup(&bench.policy, key, &request, user > 0, now);
+            let found = bench.cache.lookup(Query {
+                policy: &bench.policy,
+                key,
+                request: &request,
+                credentialed: user > 0,
+                now,
+            });
             if let Lookup::Fresh(found) | Lookup::Stale(found, _) = found {
                 let owner = found.response().field(&VIA).next().unwrap().as_bytes()[0] - b'0';
                 let for_everybody = found.response().permission == Permission::Everybody;

@@ -134,7 +134,7 @@ impl Obstacles {
         }
         // Asked of an empty store, it tells what the request itself demands.
         let now = state.clock.now();
-        let found = state.cache.lookup(policy, asked.storage_key(), parts, asked.is_credentialed(), now);
+        let found = state.cache.lookup(asked.query(now));
         match found {
             Lookup::OnlyIfCached => {
                 let why = "the request says only-if-cached: 504 unless it is stored already";
