@@ -63,7 +63,7 @@ async fn serve_http1<H: Handler, I: Stream>(
     let ended = loop {
         tokio::select! {
             biased;
-            ended = Pin::new(&mut connection) => break ended,
+            // First: an answer that is made during a drain says `Connection: close`.
             call = peer.watch.called() => match call {
                 Call::Drain => {
                     is_draining = true;
@@ -71,6 +71,7 @@ async fn serve_http1<H: Handler, I: Stream>(
                 }
                 Call::End => return None,
             },
+            ended = Pin::new(&mut connection) => break ended,
         }
     };
     match ended {
@@ -117,7 +118,6 @@ async fn serve_http2<H: Handler, I: Stream>(
     loop {
         tokio::select! {
             biased;
-            _ = connection.as_mut() => return,
             call = peer.watch.called() => match call {
                 Call::Drain => {
                     is_draining = true;
@@ -125,6 +125,7 @@ async fn serve_http2<H: Handler, I: Stream>(
                 }
                 Call::End => return,
             },
+            _ = connection.as_mut() => return,
             () = tokio::time::sleep(GOODBYE), if is_draining => if peer.watch.is_idle() {
                 return;
             },

@@ -79,10 +79,10 @@ impl Connections {
     /// Asks every connection to end after what it is doing now; new ones end after their first request.
     pub fn drain(&self) {
         self.is_draining.store(true, Relaxed);
-        for (_, watch) in &*self.open.lock() {
-            watch.must_drain.store(true, Relaxed);
-            watch.called.wake();
-        }
+        let open = self.open.lock();
+        // All are told before the first one acts on it: who sees one connection close finds the drain on every other.
+        open.iter().for_each(|(_, watch)| watch.must_drain.store(true, Relaxed));
+        open.iter().for_each(|(_, watch)| watch.called.wake());
     }
 
     /// Ends every connection at once.
