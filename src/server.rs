@@ -5,8 +5,11 @@
 //! off instead of spinning; a drain closes idle connections at once and lets the others finish.
 
 mod connection;
+mod http1;
+mod http2;
 mod listener;
 mod watch;
+mod watched;
 
 use std::future::Future;
 use std::net::IpAddr;
