@@ -53,6 +53,9 @@ pub mod config;
 // The operator's listener: health, metrics, figures, purging.
 pub mod admin;
 
+// Certificates, keys and roots out of files.
+pub mod tls;
+
 // The program's own log and the access log.
 pub mod logging;
 
