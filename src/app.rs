@@ -140,6 +140,7 @@ impl App {
             async move { server.reap().await }
         });
         tasks.spawn(sweep(Arc::clone(&state)));
+        tasks.spawn(tend_upstreams(Arc::clone(&state)));
         tasks.spawn(sweep_cache(Arc::clone(&state)));
         tasks.spawn(keep_jobs(Arc::clone(&state), Arc::clone(&policy)));
         tasks.spawn(Arc::clone(&reloader).watch());
@@ -159,6 +160,15 @@ async fn sweep(state: Arc<State>) {
     loop {
         tokio::time::sleep(SWEEP).await;
         state.sweep();
+    }
+}
+
+/// Health checks, when they are due. A reload may bring others: they begin within a second.
+async fn tend_upstreams(state: Arc<State>) {
+    loop {
+        let latest = state.clock.now() + SWEEP;
+        let next = state.tend_upstreams().map_or(latest, |next| next.min(latest));
+        tokio::time::sleep_until(next).await;
     }
 }
 

@@ -5,6 +5,7 @@
 //! so that a jump of the system's clock cannot make a limit forget or a stored response rejuvenate.
 
 pub mod deadline;
+pub mod jitter;
 
 use std::time::{Duration, SystemTime};
 

@@ -75,10 +75,13 @@ impl Refusal {
     /// Whether the request was turned away before the upstream was asked, so that what rate limits charged for it is
     /// given back.
     pub fn is_before_upstream(&self) -> bool {
-        use upstream::Error::AcquireTimeout;
+        use upstream::Error::{AcquireTimeout, NoServer};
         matches!(
             self,
-            Self::Shed(_) | Self::Limited(_) | Self::TooManyFollowers | Self::Upstream(AcquireTimeout)
+            Self::Shed(_)
+                | Self::Limited(_)
+                | Self::TooManyFollowers
+                | Self::Upstream(AcquireTimeout | NoServer { .. })
         )
     }
 
@@ -141,6 +144,7 @@ impl Refusal {
             // Every client has its own window: they do not come back together, so the time is told as it is.
             Self::Limited(limited) => (limited.retry_after(), limited.is_shared()),
             Self::Shed(shed) => (shed.retry_after, true),
+            Self::Upstream(upstream::Error::NoServer { retry_after }) => (*retry_after, true),
             _ if self.status() == StatusCode::SERVICE_UNAVAILABLE => (A_MOMENT, true),
             _ => return None,
         };

@@ -9,11 +9,13 @@ mod body;
 mod connect;
 mod connection;
 mod forward;
+mod health;
 mod pool;
 mod relay;
 mod retry;
 mod sending;
 mod server;
+mod standing;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,14 +25,17 @@ use arc_swap::ArcSwap;
 use http::{Request, Response};
 use thiserror::Error;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 pub use body::{BodyError, ResponseBody};
 pub use connect::{Connector, Io, tcp_connector};
 pub use forward::{Forwarding, REQUEST_ID, prepare_request, prepare_response, wants_upgrade};
+pub use health::HealthSpec;
 pub use pool::ServerStats;
 pub use server::Server;
+pub use standing::{BreakerRules, CheckRules, ServerState};
 
-use self::balance::Balancer;
+use self::balance::{Balancer, Chosen, no_server};
 use self::pool::Pool;
 use self::retry::RetryBudget;
 use self::sending::Sending;
@@ -85,6 +90,10 @@ pub struct Spec {
     pub retries: u32,
     /// Retries as a share of requests.
     pub retry_budget: f64,
+    /// When answers take a server out.
+    pub breaker: Option<BreakerRules>,
+    /// How its health is checked.
+    pub health: Option<HealthSpec>,
     /// Which `Host` is sent.
     pub host: HostHeader,
 }
@@ -92,6 +101,12 @@ pub struct Spec {
 /// Why an upstream gave no usable response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Error {
+    /// Every server is out; nothing was sent.
+    #[error("no server of the upstream is in order")]
+    NoServer {
+        /// When one of them may be tried.
+        retry_after: Duration,
+    },
     /// No connection was free in time.
     #[error("no connection to the upstream became free in time")]
     AcquireTimeout,
@@ -113,6 +128,13 @@ pub enum Error {
     /// No response head in time.
     #[error("the upstream did not answer in time")]
     ResponseTimeout,
+}
+
+impl Error {
+    /// Whether it speaks against the server rather than against how much is asked of it.
+    fn blames_the_server(self) -> bool {
+        !matches!(self, Self::AcquireTimeout | Self::NoServer { .. })
+    }
 }
 
 /// How long an upstream is waited for.
@@ -246,12 +268,9 @@ impl Cluster {
         let mut retries_left = live.spec.retries;
         let mut tried: Option<&Pool> = None;
         loop {
-            let chosen = live.balancer.choose(&live.pools, tried, sending.now);
-            tried = Some(chosen);
-            if live.spec.host == HostHeader::Upstream {
-                sending.name_host(chosen.server());
-            }
-            match chosen.exchange(&mut sending).await {
+            let chosen = live.choose(tried, &mut sending)?;
+            tried = Some(chosen.pool);
+            match chosen.pool.exchange(&mut sending, chosen.trial).await {
                 Ok(response) => {
                     self.figures.statuses.inc(response.status());
                     self.figures.first_byte.observe(sending.now.saturating_duration_since(began));
@@ -279,11 +298,18 @@ impl Cluster {
     pub async fn probe(&self, request: Request<RequestBody>) -> Result<Response<ResponseBody>, Error> {
         let live = self.live.load_full();
         let mut sending = Sending::new(Box::new(request), None, self.clock.now());
-        let chosen = live.balancer.choose(&live.pools, None, sending.now);
-        if live.spec.host == HostHeader::Upstream {
-            sending.name_host(chosen.server());
-        }
-        chosen.exchange(&mut sending).await
+        let chosen = live.choose(None, &mut sending)?;
+        chosen.pool.exchange(&mut sending, chosen.trial).await
+    }
+
+    /// Whether there is a server to be asked at all, so that nobody waits for a permit in vain.
+    ///
+    /// # Errors
+    /// [`Error::NoServer`].
+    pub fn expect_a_server(&self, now: Instant) -> Result<(), Error> {
+        let live = self.live.load();
+        let may_be_asked = |pool: &Arc<Pool>| !pool.standing().is_doubted() || pool.may_be_asked(now);
+        if live.pools.iter().any(may_be_asked) { Ok(()) } else { Err(no_server(&live.pools, now)) }
     }
 
     /// The figures of this upstream.
@@ -294,6 +320,12 @@ impl Cluster {
     /// The state of each server's pool.
     pub fn servers(&self) -> Vec<ServerStats> {
         self.live.load().pools.iter().map(|pool| pool.stats()).collect()
+    }
+
+    /// Starts the health checks that are due; when it is to be called again.
+    pub fn tend(&self) -> Option<Instant> {
+        let now = self.clock.now();
+        self.live.load().pools.iter().filter_map(|pool| pool.tend(now)).min()
     }
 
     /// Closes connections that were idle for too long or have got too old; to be called every second.
@@ -308,13 +340,23 @@ impl Live {
         let (balancer, budget) = (Balancer::new(spec.balance), RetryBudget::new(spec.retry_budget));
         Self { spec, pools, balancer, budget }
     }
+
+    /// The server for a request, whose `Host` is made right for it.
+    fn choose(&self, tried: Option<&Pool>, sending: &mut Sending<'_>) -> Result<Chosen<'_>, Error> {
+        let may_try = sending.may_try();
+        let chosen = self.balancer.choose(&self.pools, tried, sending.now, may_try)?;
+        if self.spec.host == HostHeader::Upstream {
+            sending.name_host(chosen.pool.server());
+        }
+        Ok(chosen)
+    }
 }
 
 /// A server that has just refused is not asked again at once, but another one may be; who has waited for a connection
 /// in vain has waited enough.
 fn is_worth_another_try(error: Error, servers: usize) -> bool {
     match error {
-        Error::AcquireTimeout => false,
+        Error::AcquireTimeout | Error::NoServer { .. } => false,
         Error::ConnectionRefused | Error::ConnectTimeout | Error::Dns => servers > 1,
         Error::ConnectionTerminated | Error::InvalidResponse | Error::ResponseTimeout => true,
     }

@@ -34,7 +34,7 @@ fn reason(snapshot: &Snapshot) -> Option<&'static str> {
     let mut servers = snapshot.upstreams.iter().flat_map(|upstream| &upstream.servers);
     if snapshot.is_draining {
         Some("draining")
-    } else if !servers.any(|server| server.is_healthy) {
+    } else if !servers.any(|server| server.may_be_asked) {
         Some("no upstream has a healthy server")
     } else {
         None

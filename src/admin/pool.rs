@@ -33,6 +33,10 @@ struct Server<'a> {
     recycled: u64,
     requests: u64,
     failures: u64,
+    /// How often its breaker changed, by what it became.
+    breaker: Map<String, Value>,
+    /// Health checks, by how they ended.
+    health_checks: Map<String, Value>,
     /// Null before the first.
     mean_connect_seconds: Option<f64>,
     /// Null before the first.
@@ -69,9 +73,15 @@ fn server(figures: &ServerFigures) -> Server<'_> {
         recycled: figures.recycled,
         requests: figures.requests,
         failures: figures.failures,
+        breaker: counts(&figures.breaker),
+        health_checks: counts(&figures.checks),
         mean_connect_seconds: figures.mean_connect.map(seconds),
         mean_first_byte_seconds: figures.mean_first_byte.map(seconds),
     }
+}
+
+fn counts(figures: &[(&'static str, u64)]) -> Map<String, Value> {
+    figures.iter().map(|(what, count)| ((*what).to_owned(), (*count).into())).collect()
 }
 
 /// The status as a label; an attempt without one ended in an error.

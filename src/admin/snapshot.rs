@@ -199,6 +199,12 @@ pub struct ServerFigures {
     pub state: &'static str,
     /// Whether requests are sent to it.
     pub is_healthy: bool,
+    /// Whether the next request may reach it.
+    pub may_be_asked: bool,
+    /// How often its breaker changed, by what it became.
+    pub breaker: [(&'static str, u64); 3],
+    /// Health checks, by how they ended.
+    pub checks: [(&'static str, u64); 2],
     /// Connections, idle ones included.
     pub open: u64,
     /// Connections that wait for a request.

@@ -85,6 +85,11 @@ pub(super) fn ipv6_prefix<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
     within(deserializer, &(1..=128), "a prefix length between 1 and 128")
 }
 
+/// How often something happens in a row before it counts.
+pub(super) fn times<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    within(deserializer, &(1..=u32::MAX), "at least 1")
+}
+
 /// How often something is tried again.
 pub(super) fn retries<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
     within(deserializer, &(0..=10), "at most 10 retries")

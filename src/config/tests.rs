@@ -41,7 +41,7 @@ fn every_syntax_error_is_shown() {
 fn every_problem_is_shown_at_once_in_the_order_of_the_file() {
     assert_snapshot!(problems(
         "wacth = true\n\n[upstreams.scan]\nservers = [\"http://a:1\", 7]\nbalance = \"least_requests\"\nretries = -1\n\
-         health = { path = \"/\" }\n\n[rate_limits.start]\nrates = [\"2/minute\", \"10/fortnight\"]\n\n\
+         push = { interval = \"2s\" }\n\n[rate_limits.start]\nrates = [\"2/minute\", \"10/fortnight\"]\n\n\
          [in_flight.scans]\nmax = \"two\"\nqueue = { size = 0 }\n\n[[routes]]\npriority = 12\nserver_timing = \"yes\"\n\
          cache = { ttl = 5, key = { query_sorted = true } }\n"
     ));

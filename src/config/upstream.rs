@@ -42,6 +42,11 @@ pub struct Upstream {
     #[serde(deserialize_with = "super::ranges::share")]
     #[schemars(range(min = 0.0, max = 1.0))]
     pub retry_budget: f64,
+    /// When failing answers take a server out. Absent: never.
+    pub breaker: Option<Breaker>,
+    /// How a server's health is checked. Absent: not at all.
+    #[schemars(with = "Option<Health>")]
+    pub health: Option<Health>,
     /// Which Host the backend sees.
     pub host: Host,
 }
@@ -60,7 +65,65 @@ impl Default for Upstream {
             max_age: Period::secs(3600),
             retries: 1,
             retry_budget: 0.1,
+            breaker: None,
+            health: None,
             host: Host::Preserve,
+        }
+    }
+}
+
+/// Failures in a row take a server out: failed connections, resets, timeouts, 502 to 504.
+#[derive(Debug, Clone, Copy, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(inline)]
+pub struct Breaker {
+    /// So many.
+    #[serde(deserialize_with = "super::ranges::times")]
+    #[schemars(range(min = 1))]
+    pub failures: u32,
+    /// For how long (duration); then one request tries.
+    #[serde(deserialize_with = "super::ranges::some_time")]
+    pub open: Period,
+}
+
+impl Default for Breaker {
+    fn default() -> Self {
+        Self { failures: 5, open: Period::secs(10) }
+    }
+}
+
+/// A GET to each server from time to time; 2xx and 3xx pass.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(inline)]
+pub struct Health {
+    /// What is asked for, with the server's own name as Host.
+    #[schemars(with = "String")]
+    pub path: Spanned<String>,
+    /// From check to check (duration), give or take a tenth.
+    #[serde(deserialize_with = "super::ranges::some_time")]
+    pub interval: Period,
+    /// How long one may take (duration), connecting included.
+    #[serde(deserialize_with = "super::ranges::some_time")]
+    pub timeout: Period,
+    /// Failed checks in a row that take a server out.
+    #[serde(deserialize_with = "super::ranges::times")]
+    #[schemars(range(min = 1))]
+    pub unhealthy_after: u32,
+    /// Passed checks in a row that bring it back.
+    #[serde(deserialize_with = "super::ranges::times")]
+    #[schemars(range(min = 1))]
+    pub healthy_after: u32,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self {
+            path: Spanned::new(0..0, "/".to_owned()),
+            interval: Period::secs(5),
+            timeout: Period::secs(2),
+            unhealthy_after: 3,
+            healthy_after: 2,
         }
     }
 }

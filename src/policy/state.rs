@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use parking_lot::RwLock;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -127,6 +128,11 @@ impl State {
     /// Whether the process is on its way out.
     pub fn is_draining(&self) -> bool {
         self.is_draining.load(Ordering::Relaxed)
+    }
+
+    /// Starts what is due at the upstreams; when it is to be called again.
+    pub fn tend_upstreams(&self) -> Option<Instant> {
+        self.upstreams.list().iter().filter_map(|(_, upstream)| upstream.tend()).min()
     }
 
     /// Regular upkeep; to be called every second.

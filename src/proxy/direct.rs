@@ -41,7 +41,12 @@ impl Proxy {
     ) -> Result<Response<Body>, Refusal> {
         exchange.charge(&asked, &asked.route().upstream_rate_limits)?;
         // In a box of its own, and only where there is a pool: the usual way stays small.
-        let permit = if asked.route().in_flight.is_some() { Box::pin(asked.admit()).await? } else { None };
+        let permit = if asked.route().in_flight.is_some() {
+            asked.route().upstream.expect_a_server(self.state.clock.now())?;
+            Box::pin(asked.admit()).await?
+        } else {
+            None
+        };
         self.send_on(asked, body, reason, exchange, permit).await
     }
 

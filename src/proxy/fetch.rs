@@ -40,6 +40,12 @@ impl Fetch {
     pub(super) async fn run(mut self, producer: Producer<Sharing>, outgoing: request::Parts) {
         let state = Arc::clone(&self.state);
         let _landing = state.flights.landing(self.key, &producer);
+        let route = Arc::clone(self.asked.route());
+        if route.in_flight.is_some()
+            && let Err(error) = route.upstream.expect_a_server(state.clock.now())
+        {
+            return self.fall_back(producer, error.into());
+        }
         let admitted = tokio::select! {
             biased;
             admitted = self.asked.admit() => admitted,

@@ -43,6 +43,7 @@ impl Refusal {
                 status: shed.status,
                 ..if shed.reason == ShedReason::Timeout { QUEUE_TIMEOUT } else { IN_FLIGHT }
             },
+            Self::Upstream(Up::NoServer { .. }) => NO_SERVER,
             Self::Upstream(Up::AcquireTimeout) => NO_CONNECTION,
             Self::Upstream(Up::ConnectionRefused) => UNREACHABLE,
             Self::Upstream(Up::Dns) => UNKNOWN_NAME,
@@ -111,6 +112,12 @@ const NO_CONNECTION: Kind = kind(
     "no-connection",
     "No connection to the upstream was free",
     "forebay; error=connection_limit_reached",
+);
+const NO_SERVER: Kind = kind(
+    StatusCode::SERVICE_UNAVAILABLE,
+    "no-server",
+    "No server of the upstream is in order",
+    "forebay; error=destination_unavailable",
 );
 const UNREACHABLE: Kind = kind(
     StatusCode::BAD_GATEWAY,

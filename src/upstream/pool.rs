@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use http::Response;
+use http::{Response, StatusCode};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -22,7 +22,9 @@ pub use self::stats::ServerStats;
 use super::body::ResponseBody;
 use super::connect::Connector;
 use super::connection::Connection;
+use super::health::Checks;
 use super::sending::Sending;
+use super::standing::{BreakerRules, Change, Standing, Trial};
 use super::{Error, Patience, Server, Spec};
 use crate::clock::Clock;
 use crate::metrics::{Counter, Gauge, TimeTotal};
@@ -35,12 +37,16 @@ const SHUNNED: Duration = Duration::from_secs(1);
 /// The pool of one server.
 #[derive(Debug)]
 pub(super) struct Pool {
+    /// Whose server it is.
+    upstream: Arc<str>,
     server: Server,
-    connector: Connector,
-    clock: Clock,
+    pub(super) connector: Connector,
+    pub(super) clock: Clock,
     limits: ArcSwap<Limits>,
     state: Mutex<State>,
     busy: Gauge,
+    standing: Standing,
+    pub(super) checks: Checks,
     /// When a connection could last not be opened, in milliseconds since the start; 0: never.
     dial_failed_at: AtomicU64,
     created: Counter,
@@ -59,6 +65,7 @@ struct Limits {
     idle_timeout: Duration,
     max_age: Duration,
     patience: Patience,
+    breaker: Option<BreakerRules>,
 }
 
 #[derive(Debug, Default)]
@@ -110,12 +117,15 @@ enum Tried {
 impl Pool {
     pub(super) fn new(server: Server, spec: &Spec, connector: Connector, clock: Clock) -> Self {
         Self {
+            upstream: Arc::clone(&spec.name),
             server,
             connector,
             clock,
             limits: ArcSwap::from_pointee(Limits::from(spec)),
             state: Mutex::default(),
             busy: Gauge::default(),
+            standing: Standing::default(),
+            checks: Checks::new(spec.health.clone()),
             dial_failed_at: AtomicU64::new(0),
             created: Counter::default(),
             recycled: Counter::default(),
@@ -128,6 +138,8 @@ impl Pool {
 
     pub(super) fn reconfigure(self: &Arc<Self>, spec: &Spec) {
         self.limits.store(Arc::new(Limits::from(spec)));
+        self.standing.keep(spec.breaker.is_some(), spec.health.is_some());
+        self.checks.reconfigure(spec.health.clone());
         self.serve_waiting();
     }
 
@@ -135,12 +147,52 @@ impl Pool {
         &self.server
     }
 
-    /// Exchanges under way and requests that wait for a connection; a server that has just been found unreachable is
-    /// busier than any that can be reached.
-    pub(super) fn busy(&self, now: Instant) -> i64 {
+    /// Whether the server gets requests.
+    pub(super) fn standing(&self) -> &Standing {
+        &self.standing
+    }
+
+    /// Exchanges under way and requests that wait for a connection.
+    pub(super) fn busy(&self) -> i64 {
+        self.busy.value()
+    }
+
+    /// Whether the server has just been found unreachable.
+    pub(super) fn is_shunned(&self, now: Instant) -> bool {
         let failed_at = self.dial_failed_at.load(Ordering::Relaxed);
-        let since = self.clock.since_start(now).saturating_sub(Duration::from_millis(failed_at));
-        if failed_at > 0 && since < SHUNNED { i64::MAX } else { self.busy.value() }
+        failed_at > 0
+            && self.clock.since_start(now).saturating_sub(Duration::from_millis(failed_at)) < SHUNNED
+    }
+
+    /// The one try that an open breaker allows when its time is over.
+    pub(super) fn try_again(&self, now: Instant) -> Option<Trial<'_>> {
+        self.standing.try_again(now, self.limits.load().breaker)
+    }
+
+    /// Whether the next request may reach the server.
+    pub(super) fn may_be_asked(&self, now: Instant) -> bool {
+        self.standing.state(now).may_be_asked()
+    }
+
+    /// For how long the server gets no request, as far as that is known.
+    pub(super) fn out_for(&self, now: Instant) -> Duration {
+        self.standing.out_for(now).unwrap_or_else(|| self.checks.interval())
+    }
+
+    /// Says in the log what has changed in the server's standing.
+    pub(super) fn tell(&self, change: Option<Change>) {
+        let (upstream, server) = (&*self.upstream, &self.server);
+        match change {
+            None => {}
+            Some(Change::Opened) => {
+                tracing::warn!(upstream, %server, "the server fails again and again; it gets no requests for a while");
+            }
+            Some(Change::Closed) => tracing::info!(upstream, %server, "the server answers again"),
+            Some(Change::TurnedUnhealthy) => {
+                tracing::warn!(upstream, %server, "health checks fail; the server gets no requests");
+            }
+            Some(Change::TurnedHealthy) => tracing::info!(upstream, %server, "health checks pass again"),
+        }
     }
 
     /// One exchange: a connection, the request, the response's head. Kept connections that turn out to be closed before
@@ -148,20 +200,29 @@ impl Pool {
     pub(super) async fn exchange(
         self: &Arc<Self>,
         sending: &mut Sending<'_>,
+        trial: Option<Trial<'_>>,
     ) -> Result<Response<ResponseBody>, Error> {
         self.requests.inc();
         let limits = self.limits.load_full();
-        loop {
-            let outcome = self.try_once(&limits, sending).await;
-            match outcome {
+        let outcome = loop {
+            match self.try_once(&limits, sending).await {
                 Err(Tried::Closed) => {}
-                Err(Tried::Failed(error)) => {
-                    self.failures.inc();
-                    return Err(error);
-                }
-                Ok(response) => return Ok(response),
+                Err(Tried::Failed(error)) => break Err(error),
+                Ok(response) => break Ok(response),
             }
+        };
+        let verdict = match &outcome {
+            Ok(response) => Some(!is_gateway_failure(response.status())),
+            // Of a kept connection that was closed in the moment of use nobody is to blame.
+            Err(error) => {
+                self.failures.inc();
+                (error.blames_the_server() && !sending.crossed_a_close).then_some(false)
+            }
+        };
+        if let Some(has_succeeded) = verdict {
+            self.tell(self.standing.judge(has_succeeded, trial, sending.now, limits.breaker));
         }
+        outcome
     }
 
     async fn try_once(
@@ -187,7 +248,10 @@ impl Pool {
                 Ok(ResponseBody::attach(response, lease, limits.patience.body))
             }
             Err(_) if is_kept && sending.can_be_sent_again() && sending.is_unsent => Err(Tried::Closed),
-            Err(error) => Err(Tried::Failed(error)),
+            Err(error) => {
+                sending.crossed_a_close = is_kept && error == Error::ConnectionTerminated;
+                Err(Tried::Failed(error))
+            }
         }
     }
 
@@ -332,6 +396,11 @@ impl Pool {
     }
 }
 
+/// Whether a status says that the server itself is out of order, or what stands behind it.
+fn is_gateway_failure(status: StatusCode) -> bool {
+    matches!(status, StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT)
+}
+
 impl Limits {
     fn allows(&self, connection: &Connection, now: Instant) -> bool {
         let idle = now.saturating_duration_since(connection.idle_since);
@@ -353,6 +422,7 @@ impl From<&Spec> for Limits {
             idle_timeout: spec.idle_timeout,
             max_age: spec.max_age,
             patience: Patience::from(spec),
+            breaker: spec.breaker,
         }
     }
 }

@@ -20,6 +20,8 @@ pub(super) struct Sending<'c> {
     spare: Option<Box<Spare>>,
     /// Whether not a byte of it was sent so far, or when it last failed.
     pub(super) is_unsent: bool,
+    /// Whether it last failed on a kept connection that was closed in that moment.
+    pub(super) crossed_a_close: bool,
     /// Made when it begins to be sent.
     pub(super) commitment: Option<&'c Commitment>,
     /// When the clock was last read for it.
@@ -32,7 +34,14 @@ impl<'c> Sending<'c> {
         commitment: Option<&'c Commitment>,
         now: Instant,
     ) -> Self {
-        Self { request: Some(request), spare: None, is_unsent: true, commitment, now }
+        Self { request: Some(request), spare: None, is_unsent: true, crossed_a_close: false, commitment, now }
+    }
+
+    /// Whether it may try a server of which nobody knows whether it is back: asking again does no harm.
+    pub(super) fn may_try(&self) -> bool {
+        let is_repeatable =
+            |request: &Request<RequestBody>| request.method().is_safe() && request.body().is_end_stream();
+        self.request.as_ref().is_some_and(|request| is_repeatable(request))
     }
 
     pub(super) fn name_host(&mut self, server: &Server) {

@@ -1,6 +1,8 @@
 //! When the origin misbehaves: a clear answer in time, no byte of doubt, and no POST sent twice.
 
 mod balance;
+mod breaker;
+mod health;
 
 use crate::harness::origin::dead_address;
 use crate::harness::{

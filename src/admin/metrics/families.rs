@@ -12,7 +12,9 @@ use prometheus_client::encoding::DescriptorEncoder;
 use super::writer::Families;
 use crate::admin::pool::status_label;
 use crate::admin::process::ProcessFigures;
-use crate::admin::{JobFigures, PoolFigures, RouteFigures, Snapshot, UpstreamFigures, VERSION};
+use crate::admin::{
+    JobFigures, PoolFigures, RouteFigures, ServerFigures, Snapshot, UpstreamFigures, VERSION,
+};
 use crate::metrics::{CacheResult, DedupeResult, UnreadBody};
 
 /// All that one scrape shows.
@@ -231,6 +233,16 @@ impl Families<'_> {
             }),
         )?;
         self.counters(
+            "forebay_upstream_breaker_transitions",
+            "Changes of a server's breaker, by what it became.",
+            upstreams().flat_map(by_server(|server| &server.breaker, "to")),
+        )?;
+        self.counters(
+            "forebay_upstream_health_checks",
+            "Health checks of a server, by how they ended.",
+            upstreams().flat_map(by_server(|server| &server.checks, "result")),
+        )?;
+        self.counters(
             "forebay_upstream_retries",
             "Attempts that were repeated.",
             upstreams().map(|upstream| ([upstream_label(upstream)], upstream.retries)),
@@ -313,6 +325,29 @@ impl Families<'_> {
 
 fn connections(upstream: &UpstreamFigures) -> (u64, u64) {
     upstream.servers.iter().fold((0, 0), |(open, idle), server| (open + server.open, idle + server.idle))
+}
+
+/// A count with its labels.
+type ServerCount<'s> = ([(&'static str, Cow<'s, str>); 3], u64);
+
+/// Counts of each server of an upstream, under its labels and one more.
+fn by_server<'s, const N: usize>(
+    counts: impl Fn(&'s ServerFigures) -> &'s [(&'static str, u64); N] + Copy,
+    label: &'static str,
+) -> impl Fn(&'s UpstreamFigures) -> Vec<ServerCount<'s>> {
+    move |upstream| {
+        let of_server = |server: &'s ServerFigures| {
+            counts(server).iter().map(move |(what, count)| {
+                let labels = [
+                    upstream_label(upstream),
+                    ("server", Cow::from(&*server.server)),
+                    (label, Cow::from(*what)),
+                ];
+                (labels, *count)
+            })
+        };
+        upstream.servers.iter().flat_map(of_server).collect()
+    }
 }
 
 /// The routes there are; what no route matched uses neither cache nor upstream.

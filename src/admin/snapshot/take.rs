@@ -169,13 +169,15 @@ impl UpstreamFigures {
 }
 
 impl From<ServerStats> for ServerFigures {
-    /// A server without health checks is healthy until found otherwise.
     fn from(stats: ServerStats) -> Self {
         let mean = |time: Duration| Some(time).filter(|time| !time.is_zero());
         Self {
             server: stats.server,
-            state: "healthy",
-            is_healthy: true,
+            state: stats.state.as_str(),
+            is_healthy: stats.state.is_healthy(),
+            may_be_asked: stats.state.may_be_asked(),
+            breaker: [("open", stats.opened), ("half_open", stats.half_opened), ("closed", stats.closed)],
+            checks: [("passed", stats.checks_passed), ("failed", stats.checks_failed)],
             open: stats.open as u64,
             idle: stats.idle as u64,
             max: (stats.max > 0).then_some(stats.max as u64),

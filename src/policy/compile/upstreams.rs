@@ -3,12 +3,13 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
+use http::uri::PathAndQuery;
 use toml::Spanned;
 
 use super::{Findings, names, shared};
 use crate::config::upstream::{Balance, Host, Upstream};
 use crate::config::{Config, Problem};
-use crate::upstream::{self, HostHeader, Server, Spec};
+use crate::upstream::{self, BreakerRules, CheckRules, HealthSpec, HostHeader, Server, Spec};
 
 /// In the order of the names.
 pub(super) fn check(config: &Config, findings: &mut Findings<'_>) -> Vec<Spec> {
@@ -19,7 +20,8 @@ pub(super) fn check(config: &Config, findings: &mut Findings<'_>) -> Vec<Spec> {
     let check_one = |(name, upstream): (&Spanned<String>, &Spanned<Upstream>)| {
         names::check("an upstream", name, findings);
         let servers = check_servers(name.get_ref(), upstream.get_ref(), &upstream.span(), findings);
-        spec(name.get_ref(), upstream.get_ref(), servers)
+        let health = check_health(upstream.get_ref(), findings);
+        spec(name.get_ref(), upstream.get_ref(), servers, health)
     };
     config.upstreams.iter().map(check_one).collect()
 }
@@ -48,7 +50,28 @@ fn check_servers(
     servers
 }
 
-fn spec(name: &str, upstream: &Upstream, servers: Vec<Server>) -> Spec {
+fn check_health(upstream: &Upstream, findings: &mut Findings<'_>) -> Option<HealthSpec> {
+    let health = upstream.health.as_ref()?;
+    let path = &health.path;
+    match path.get_ref().parse::<PathAndQuery>() {
+        Ok(parsed) if path.get_ref().starts_with('/') => Some(HealthSpec {
+            path: parsed,
+            interval: health.interval.0,
+            timeout: health.timeout.0,
+            rules: CheckRules {
+                unhealthy_after: health.unhealthy_after,
+                healthy_after: health.healthy_after,
+            },
+        }),
+        _ => {
+            let problem = Problem::at(path.span(), format!("`{}` is no path", path.get_ref()));
+            findings.add(problem.help("a path is written like \"/api/health\""));
+            None
+        }
+    }
+}
+
+fn spec(name: &str, upstream: &Upstream, servers: Vec<Server>, health: Option<HealthSpec>) -> Spec {
     Spec {
         name: shared(name),
         servers,
@@ -66,6 +89,10 @@ fn spec(name: &str, upstream: &Upstream, servers: Vec<Server>) -> Spec {
         max_age: upstream.max_age.0,
         retries: upstream.retries,
         retry_budget: upstream.retry_budget,
+        breaker: upstream
+            .breaker
+            .map(|breaker| BreakerRules { failures: breaker.failures, open: breaker.open.0 }),
+        health,
         host: match upstream.host {
             Host::Preserve => HostHeader::Preserve,
             Host::Upstream => HostHeader::Upstream,

@@ -4,12 +4,25 @@ use std::time::Duration;
 
 use super::Pool;
 use crate::metrics::TimeTotal;
+use crate::upstream::ServerState;
 
 /// What `/api/pool/stats` shows of a server.
 #[derive(Debug, Clone)]
 pub struct ServerStats {
     /// `host:port`.
     pub server: String,
+    /// Whether it gets requests.
+    pub state: ServerState,
+    /// How often its breaker opened.
+    pub opened: u64,
+    /// How often a request tried whether it is back.
+    pub half_opened: u64,
+    /// How often that brought it back.
+    pub closed: u64,
+    /// Health checks that it passed.
+    pub checks_passed: u64,
+    /// Health checks that it failed.
+    pub checks_failed: u64,
     /// Connections that are open, used or not.
     pub open: usize,
     /// Those of them that nobody uses.
@@ -35,9 +48,17 @@ pub struct ServerStats {
 impl Pool {
     /// The pool as it is now.
     pub(in crate::upstream) fn stats(&self) -> ServerStats {
+        let figures = &self.standing.figures;
+        let standing = self.standing.state(self.clock.now());
         let state = self.state.lock();
         ServerStats {
             server: self.server.to_string(),
+            state: standing,
+            opened: figures.opened.value(),
+            half_opened: figures.half_opened.value(),
+            closed: figures.closed.value(),
+            checks_passed: figures.checks_passed.value(),
+            checks_failed: figures.checks_failed.value(),
             open: state.open.saturating_sub(state.dialing),
             idle: state.idle.len(),
             max: self.limits.load().max_connections,

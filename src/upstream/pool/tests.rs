@@ -38,6 +38,8 @@ fn spec() -> Spec {
         max_age: hour,
         retries: 0,
         retry_budget: 0.0,
+        breaker: None,
+        health: None,
         host: HostHeader::Preserve,
     }
 }
@@ -51,7 +53,7 @@ async fn a_connection_given_to_one_who_leaves_at_that_moment_is_not_lost() {
     assert!(polled.await.is_pending());
     lease.give_back();
     drop(leaving);
-    assert_eq!((pool.stats().open, pool.busy.value()), (0, 0));
+    assert_eq!((pool.stats().open, pool.busy()), (0, 0));
     assert!(pool.wait_for_one(&limits).await.is_ok());
 }
 

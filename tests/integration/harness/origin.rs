@@ -48,8 +48,25 @@ impl std::fmt::Debug for Shared {
 
 impl Origin {
     pub(crate) fn start() -> Self {
-        let shared = Arc::new(Shared::default());
-        let (bound, address) = mpsc::channel();
+        Self::serve("127.0.0.1:0".parse().unwrap(), Arc::new(Shared::default()))
+    }
+
+    /// Ends it as a crash does: its port and all its connections are closed at once.
+    pub(crate) fn stop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            thread.join().expect("the origin's thread");
+        }
+    }
+
+    /// Starts it again at the same address, with the same answers and the same memory.
+    pub(crate) fn restart(&mut self) {
+        self.stop();
+        *self = Self::serve(self.address, Arc::clone(&self.shared));
+    }
+
+    fn serve(address: SocketAddr, shared: Arc<Shared>) -> Self {
+        let (bound, address_bound) = mpsc::channel();
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::spawn({
             let shared = Arc::clone(&shared);
@@ -57,14 +74,15 @@ impl Origin {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
                 runtime.block_on(async {
                     let socket = TcpSocket::new_v4().unwrap();
-                    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+                    socket.set_reuseaddr(true).unwrap();
+                    socket.bind(address).unwrap();
                     let listener = socket.listen(4096).unwrap();
                     bound.send(listener.local_addr().unwrap()).unwrap();
                     tokio::select! { () = accept(listener, shared) => {}, _ = stopped => {} }
                 });
             }
         });
-        let address = address.recv().expect("the origin binds");
+        let address = address_bound.recv().expect("the origin binds");
         Self { address, shared, stop: Some(stop), thread: Some(thread) }
     }
 

@@ -1,0 +1,130 @@
+//! Health checks: asking a server from time to time whether it is well.
+//!
+//! Each check is a GET on a connection of its own, under the server's own name, so that it also finds out whether a
+//! connection can be opened. Well is who answers with 2xx or 3xx in time. Checks are in no figure of what clients have
+//! cost the upstream, and hold no connection of the pool.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{self, HeaderValue};
+use http::uri::PathAndQuery;
+use http::{Request, StatusCode, Uri};
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::connection::Connection;
+use super::pool::Pool;
+use super::sending::Sending;
+use super::standing::CheckRules;
+use super::{Error, Patience};
+use crate::clock::jitter::jittered;
+use crate::http::body::RequestBody;
+
+const USER_AGENT: HeaderValue = HeaderValue::from_static("forebay-health");
+/// After how long somebody should ask again where nothing better is known.
+const A_MOMENT: Duration = Duration::from_secs(1);
+
+/// How a server's health is checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthSpec {
+    /// What is asked for.
+    pub path: PathAndQuery,
+    /// From check to check, give or take a tenth.
+    pub interval: Duration,
+    /// How long one may take, connecting included.
+    pub timeout: Duration,
+    /// How many of them decide.
+    pub rules: CheckRules,
+}
+
+/// The checks of one server.
+#[derive(Debug)]
+pub(super) struct Checks(Mutex<Schedule>);
+
+#[derive(Debug)]
+struct Schedule {
+    spec: Option<HealthSpec>,
+    /// When the next one is due; `None`: now.
+    next: Option<Instant>,
+    is_under_way: bool,
+}
+
+impl Checks {
+    pub(super) fn new(spec: Option<HealthSpec>) -> Self {
+        Self(Mutex::new(Schedule { spec, next: None, is_under_way: false }))
+    }
+
+    pub(super) fn reconfigure(&self, spec: Option<HealthSpec>) {
+        let mut schedule = self.0.lock();
+        if schedule.spec != spec {
+            (schedule.spec, schedule.next) = (spec, None);
+        }
+    }
+
+    /// From check to check.
+    pub(super) fn interval(&self) -> Duration {
+        self.0.lock().spec.as_ref().map_or(A_MOMENT, |spec| spec.interval)
+    }
+
+    /// The check that is due, if one is, and when to look again.
+    fn due(&self, now: Instant) -> (Option<HealthSpec>, Option<Instant>) {
+        let mut schedule = self.0.lock();
+        let Some(spec) = schedule.spec.clone() else { return (None, None) };
+        if let Some(next) = schedule.next.filter(|next| *next > now) {
+            return (None, Some(next));
+        }
+        let next = Some(now + jittered(spec.interval));
+        schedule.next = next;
+        // One that takes longer than the interval is not joined by a second.
+        let is_free = !std::mem::replace(&mut schedule.is_under_way, true);
+        (is_free.then_some(spec), next)
+    }
+}
+
+impl Pool {
+    /// Starts the health check that is due; when it is to be called again.
+    pub(super) fn tend(self: &Arc<Self>, now: Instant) -> Option<Instant> {
+        let (due, next) = self.checks.due(now);
+        if let Some(spec) = due {
+            let pool = Arc::clone(self);
+            tokio::spawn(async move {
+                let outcome = pool.check(&spec).await;
+                pool.checks.0.lock().is_under_way = false;
+                if let Err(reason) = &outcome {
+                    tracing::debug!(server = %pool.server(), %reason, "a health check failed");
+                }
+                let now = pool.clock.now();
+                pool.tell(pool.standing().checked(outcome.is_ok(), now, spec.rules));
+            });
+        }
+        next
+    }
+
+    async fn check(&self, spec: &HealthSpec) -> Result<(), Failure> {
+        let mut request = Request::new(RequestBody::Empty);
+        *request.uri_mut() = Uri::from(spec.path.clone());
+        request.headers_mut().insert(header::USER_AGENT, USER_AGENT);
+        let mut sending = Sending::new(Box::new(request), None, self.clock.now());
+        sending.name_host(self.server());
+        let asked = async {
+            let mut connection =
+                Connection::open(self.connector.clone(), self.server(), spec.timeout, self.clock).await?;
+            let patience = Patience { first_byte: spec.timeout, body: spec.timeout };
+            connection.exchange(&mut sending, Some(patience)).await
+        };
+        let response =
+            tokio::time::timeout(spec.timeout, asked).await.map_err(|_| Error::ResponseTimeout)??;
+        let status = response.status();
+        if status.is_success() || status.is_redirection() { Ok(()) } else { Err(Failure::Status(status)) }
+    }
+}
+
+/// Why a check failed.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Unanswered(#[from] Error),
+    #[error("the answer was {0}")]
+    Status(StatusCode),
+}
