@@ -65,6 +65,7 @@ impl Handler for Proxy {
         let panics = &self.state.listener.panics;
         let mut exchange = Box::new(Exchange::begin(&self.state, &request, peer));
         let (parts, body) = request.into_parts();
+        let is_awaited = !body.is_end_stream() && parts.headers.contains_key(header::EXPECT);
         let mut body = Some(body);
         let answer = match mishap::caught(|| self.at_once(parts, &body, &mut exchange), panics) {
             Ok(Step::Answered(response)) => Ok(response),
@@ -75,11 +76,9 @@ impl Handler for Proxy {
             }
             Err(refusal) => Err(refusal),
         };
-        let is_badly_framed = answer.as_ref().err().map(Refusal::is_about_framing);
-        if let (Some(is_badly_framed), Some(body)) =
-            (is_badly_framed, body.take_if(|body| !body.is_end_stream()))
-        {
-            Box::pin(intake::settle(body, is_badly_framed, peer)).await;
+        let may_be_read = answer.as_ref().err().map(|refusal| !is_awaited && !refusal.is_about_framing());
+        if let (Some(may_be_read), Some(body)) = (may_be_read, body.take_if(|body| !body.is_end_stream())) {
+            Box::pin(intake::settle(body, may_be_read, peer)).await;
         }
         match answer {
             Ok(response) => exchange.answered(response),

@@ -38,6 +38,10 @@ pub enum Refusal {
     BadFraming(&'static str),
     /// CONNECT or TRACE.
     MethodNotAllowed,
+    /// The target is longer than half a head may be.
+    TargetTooLong,
+    /// The request expects something other than `100-continue` (RFC 9110 section 10.1.1).
+    UnknownExpectation,
     /// The transfer coding is not one that forebay undoes.
     UnknownCoding,
     /// The body is too large, ended early or stalled.
@@ -116,6 +120,10 @@ impl Refusal {
             Self::BadTarget(reason) => format!("{reason}.").into(),
             Self::BadFraming(reason) => format!("{reason}.").into(),
             Self::MethodNotAllowed => "CONNECT and TRACE are not forwarded.".into(),
+            Self::TargetTooLong => {
+                "The request's target is longer than half of listener.max_header_bytes.".into()
+            }
+            Self::UnknownExpectation => "Only `Expect: 100-continue` is understood.".into(),
             Self::UnknownCoding => "Only `Transfer-Encoding: chunked` is understood.".into(),
             Self::Upload(fault) => format!("{fault}.").into(),
             Self::NoRoute => "No route of the configuration matches this request.".into(),
@@ -169,12 +177,19 @@ impl Refusal {
                 headers.insert(RATELIMIT_POLICY, limited.policy_field().clone());
                 headers.insert(RATELIMIT, limited.field());
             }
+            // What follows a CONNECT may be meant for the tunnel.
             Self::MethodNotAllowed => {
                 headers.insert(header::ALLOW, ALLOWED_METHODS);
+                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             // What follows on the connection cannot be told from the broken message (RFC 9112 section 6.3); who sends two
             // hosts, or a path in disguise, is not trusted with another try on it either.
-            Self::BadTarget(_) | Self::BadFraming(_) | Self::UnknownCoding | Self::Upload(_) => {
+            Self::BadTarget(_)
+            | Self::BadFraming(_)
+            | Self::TargetTooLong
+            | Self::UnknownExpectation
+            | Self::UnknownCoding
+            | Self::Upload(_) => {
                 headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             _ => {}

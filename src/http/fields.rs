@@ -5,14 +5,22 @@
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-/// Fields that end at this hop whatever `Connection` says (RFC 9110 section 7.6.1).
-const HOP_BY_HOP: [HeaderName; 6] = [
+/// Fields that end at this hop whatever `Connection` says (RFC 9110 section 7.6.1), and some that have no honest use
+/// beyond it.
+const HOP_BY_HOP: [HeaderName; 10] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
     header::TE,
     header::TRANSFER_ENCODING,
     header::UPGRADE,
+    // Of an upgrade to HTTP/2, which is never passed on (RFC 7540 section 3.2.1).
+    HeaderName::from_static("http2-settings"),
+    // Programs that are run by CGI take it for their own `HTTP_PROXY` (httpoxy).
+    HeaderName::from_static("proxy"),
+    // Framing in disguise: to CGI and WSGI servers an underscore is a dash.
+    HeaderName::from_static("content_length"),
+    HeaderName::from_static("transfer_encoding"),
 ];
 
 /// Which of the fields that concern a proxy a head has: found in one walk, so that those it lacks cost no look-up.
@@ -24,6 +32,8 @@ impl Present {
     const UPGRADE: u16 = 1 << 1;
     const CONNECTION: u16 = 1 << 2;
     const KEEP_ALIVE: u16 = 1 << 3;
+    /// One of those that hardly anybody sends.
+    const RARE: u16 = 1 << 4;
     const TRANSFER_ENCODING: u16 = 1 << 5;
     const HOP_BY_HOP: u16 = (1 << 6) - 1;
     const EXPECT: u16 = 1 << 6;
@@ -70,19 +80,33 @@ impl Present {
     }
 }
 
+/// Claims about the client's address that do not begin like others.
+const ADDRESSES: [&str; 7] = [
+    "x-real-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "client-ip",
+    "true-client-ip",
+    "cf-connecting-ip",
+    "fastly-client-ip",
+];
+/// Claims about the target that do not begin like others.
+const TARGETS: [&str; 6] =
+    ["x-rewrite-url", "x-http-host-override", "x-host", "x-forwarded", "x-url-scheme", "front-end-https"];
+
 /// Whether a field says where a request comes from, or what it was about before a proxy changed it: `Forwarded`,
-/// `X-Real-IP`, `X-Forwarded-*`, `X-Original-*`, `X-Rewrite-URL`, `X-HTTP-Host-Override`, with underscores too. Servers
-/// that believe such a field answer for another host or path than the one that was routed, limited and stored.
+/// `X-Forwarded-*`, `X-Original-*`, [`ADDRESSES`], [`TARGETS`], with underscores too. Servers that believe such a field
+/// answer for another client, host or path than the one that was routed, limited and stored.
 pub fn is_claim(name: &HeaderName) -> bool {
     *name == header::FORWARDED
         || begins_like(name, "x-forwarded-")
         || begins_like(name, "x-original-")
-        || ["x-real-ip", "x-rewrite-url", "x-http-host-override"].iter().any(|claim| is_like(name, claim))
+        || ADDRESSES.iter().chain(&TARGETS).any(|claim| is_like(name, claim))
 }
 
 /// Whether a claim is about the client's address alone, which is no part of what a response is stored under.
 fn is_about_the_address(name: &HeaderName) -> bool {
-    ["x-forwarded-for", "x-real-ip", "x-original-for"].iter().any(|address| is_like(name, address))
+    ["x-forwarded-for", "x-original-for"].iter().chain(&ADDRESSES).any(|address| is_like(name, address))
 }
 
 /// What a trusted proxy says of a request besides the client's address: host, scheme, prefix, the target before it was
@@ -144,13 +168,19 @@ fn bit(name: &HeaderName) -> u16 {
     // The length first: it rules out nearly every field of a usual message for the price of one comparison.
     match name.as_str().len() {
         2 if *name == header::TE => Present::TE,
+        5 if name.as_str() == "proxy" => Present::RARE,
+        6 if is_like(name, "x-host") => Present::CLAIM,
         6 if *name == header::EXPECT => Present::EXPECT,
         7 if *name == header::UPGRADE => Present::UPGRADE,
         9 | 13.. if is_claim(name) => Present::CLAIM,
+        11 if is_like(name, "x-forwarded") || is_like(name, "x-client-ip") => Present::CLAIM,
+        12 if is_like(name, "x-url-scheme") => Present::CLAIM,
         10 if *name == header::CONNECTION => Present::CONNECTION,
         10 if name.as_str() == "keep-alive" => Present::KEEP_ALIVE,
-        16 if name.as_str() == "proxy-connection" => 1 << 4,
+        14 if matches!(name.as_str(), "http2-settings" | "content_length") => Present::RARE,
+        16 if name.as_str() == "proxy-connection" => Present::RARE,
         17 if *name == header::TRANSFER_ENCODING => Present::TRANSFER_ENCODING,
+        17 if name.as_str() == "transfer_encoding" => Present::RARE,
         _ => 0,
     }
 }
@@ -196,19 +226,43 @@ fn is_end_to_end_for_sure(name: &HeaderName) -> bool {
     KEPT.contains(name) || name.as_str().starts_with("x-forwarded-") || name.as_str() == "x-api-key"
 }
 
-/// Removes from trailers what must not come after the body: framing, routing, identity and control fields
-/// (RFC 9110 section 6.5.1), which a careless receiver would merge into the head.
+/// Removes from trailers what must not come after the body: framing, routing, identity, conditions, control and content
+/// fields (RFC 9110 section 6.5.1), which a careless receiver would merge into the head.
 pub fn clean_trailers(trailers: &mut HeaderMap) {
+    const FORBIDDEN: [&str; 24] = [
+        "accept-encoding",
+        "age",
+        "content-encoding",
+        "content-range",
+        "date",
+        "expect",
+        "expires",
+        "idempotency-key",
+        "if-match",
+        "if-modified-since",
+        "if-none-match",
+        "if-range",
+        "if-unmodified-since",
+        "location",
+        "max-forwards",
+        "pragma",
+        "proxy-authorization",
+        "range",
+        "retry-after",
+        "trailer",
+        "vary",
+        "via",
+        "warning",
+        "x-request-id",
+    ];
     remove_hop_by_hop(trailers);
-    let forbidden: Vec<HeaderName> = trailers
-        .keys()
-        .filter(|name| {
-            is_end_to_end_for_sure(name)
-                || is_claim(name)
-                || matches!(name.as_str(), "trailer" | "vary" | "age" | "expires" | "via")
-        })
-        .cloned()
-        .collect();
+    let is_forbidden = |name: &&HeaderName| {
+        is_end_to_end_for_sure(name)
+            || is_claim(name)
+            || overrides_method(name)
+            || FORBIDDEN.contains(&name.as_str())
+    };
+    let forbidden: Vec<HeaderName> = trailers.keys().filter(is_forbidden).cloned().collect();
     for name in forbidden {
         trailers.remove(name);
     }

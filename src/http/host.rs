@@ -4,11 +4,17 @@ use std::borrow::Cow;
 
 use super::target::BadTarget;
 
+/// A name of 253 characters (RFC 1035 section 2.3.4) with its root's dot and a port.
+const MAX_LENGTH: usize = 260;
+
 /// A host in lower case, without the default port and the dot of the root; borrowed where it already is so.
 ///
 /// # Errors
 /// [`BadTarget::MalformedHost`] for anything that is not `host[:port]` or `[v6][:port]`.
 pub fn canonical_host(text: &str, default_port: u16) -> Result<Cow<'_, str>, BadTarget> {
+    if text.len() > MAX_LENGTH {
+        return Err(BadTarget::MalformedHost);
+    }
     if is_plain(text.as_bytes(), default_port) {
         return Ok(Cow::Borrowed(text));
     }
@@ -17,7 +23,7 @@ pub fn canonical_host(text: &str, default_port: u16) -> Result<Cow<'_, str>, Bad
         Some(address) => (address.parse::<std::net::Ipv6Addr>().is_ok(), name),
         None => {
             let bare = name.strip_suffix('.').unwrap_or(name);
-            (!bare.is_empty() && !bare.ends_with('.') && bare.bytes().all(is_host_byte), bare)
+            (bare.split('.').all(|label| !label.is_empty() && label.bytes().all(is_host_byte)), bare)
         }
     };
     if !is_valid {
@@ -37,8 +43,16 @@ pub fn canonical_host(text: &str, default_port: u16) -> Result<Cow<'_, str>, Bad
 /// decided in one walk.
 fn is_plain(text: &[u8], default_port: u16) -> bool {
     let (name, port) = text.split_at(text.iter().position(|byte| *byte == b':').unwrap_or(text.len()));
-    name.last().is_some_and(|last| *last != b'.')
-        && name.iter().all(|byte| is_host_byte(*byte) && !byte.is_ascii_uppercase())
+    let mut previous = b'.';
+    let is_in_place = |byte: &u8| {
+        // A label is not empty.
+        let is_fine =
+            is_host_byte(*byte) && !byte.is_ascii_uppercase() && !(*byte == b'.' && previous == b'.');
+        previous = *byte;
+        is_fine
+    };
+    name.iter().all(is_in_place)
+        && name.last().is_some_and(|last| *last != b'.')
         && (port.is_empty() || is_plain_port(port, default_port))
 }
 
@@ -96,6 +110,8 @@ mod tests {
             ("site.:8080", Ok("site:8080")),
             (".", Err(BadTarget::MalformedHost)),
             ("site..", Err(BadTarget::MalformedHost)),
+            ("a..b", Err(BadTarget::MalformedHost)),
+            (".a", Err(BadTarget::MalformedHost)),
             ("[::1].", Err(BadTarget::MalformedHost)),
             ("", Err(BadTarget::MalformedHost)),
             ("a b", Err(BadTarget::MalformedHost)),

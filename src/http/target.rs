@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use http::Method;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
-use http::uri::{PathAndQuery, Uri};
+use http::uri::{PathAndQuery, Scheme, Uri};
 use thiserror::Error;
 
 use super::host::canonical_host;
@@ -32,10 +32,13 @@ pub enum BadTarget {
     /// A `%` that is not followed by two hexadecimal digits.
     #[error("the path has a broken percent-encoding")]
     BrokenEscape,
+    /// An absolute target of another scheme than those that are served here.
+    #[error("the request's target has a scheme that is not served here")]
+    OtherScheme,
     /// A target that is no path, and not the `*` of an OPTIONS request either.
     #[error("the request's target is not a path")]
     NoPath,
-    /// `%00`, `%2F`, `%5C`, a backslash, or a dot segment in disguise (`..;`): what backends read in different ways.
+    /// `%00`, `%2F`, `%5C`, a backslash, overlong UTF-8, or a dot segment in disguise (`..;`): what backends read in different ways.
     #[error("the path has a character or a segment that servers read in different ways")]
     AmbiguousPath,
 }
@@ -80,6 +83,9 @@ fn canonicalize_host(parts: &mut Parts, default_port: u16) -> Result<(), BadTarg
         None => None,
     };
     if let Some(authority) = parts.uri.authority() {
+        if parts.uri.scheme().is_some_and(|scheme| *scheme != Scheme::HTTP && *scheme != Scheme::HTTPS) {
+            return Err(BadTarget::OtherScheme);
+        }
         let host = canonical_host(authority.as_str(), default_port)?;
         let contradicts = match line {
             Some(line) => canonical_host(line, default_port)? != host,
@@ -160,10 +166,23 @@ fn decode_unreserved(path: &[u8]) -> Result<Vec<u8>, BadTarget> {
                 return Err(BadTarget::AmbiguousPath);
             }
             decoded if is_unreserved(decoded) => out.push(decoded),
+            decoded if is_overlong(&out, decoded) => return Err(BadTarget::AmbiguousPath),
             kept => escape(&mut out, kept),
         }
     }
     Ok(out)
+}
+
+/// Whether a byte continues an overlong form of UTF-8 (RFC 3629 section 3), in which careless decoders find the dots and
+/// slashes that others do not see.
+fn is_overlong(out: &[u8], byte: u8) -> bool {
+    let follows = |leads: &[&[u8]]| leads.iter().any(|lead| out.ends_with(lead));
+    match byte {
+        0x80..=0x8f => follows(&[b"%C0", b"%C1", b"%E0", b"%F0"]),
+        0x90..=0x9f => follows(&[b"%C0", b"%C1", b"%E0"]),
+        0xa0..=0xbf => follows(&[b"%C0", b"%C1"]),
+        _ => false,
+    }
 }
 
 /// A character that came unescaped.
@@ -249,9 +268,20 @@ mod tests {
 
     #[test]
     fn ambiguous_paths_are_refused() {
-        for path in
-            ["/a%00", "/a%2fb", "/a%2Fb", "/a%5cb", "/a\\b", "/%2e%2e/x", "/.%2e/x", "/%2e/x", "/.%2E"]
-        {
+        for path in [
+            "/a%00",
+            "/%c0%ae%c0%ae/x",
+            "/%e0%80%af",
+            "/%f0%80%80%af",
+            "/a%2fb",
+            "/a%2Fb",
+            "/a%5cb",
+            "/a\\b",
+            "/%2e%2e/x",
+            "/.%2e/x",
+            "/%2e/x",
+            "/.%2E",
+        ] {
             assert_eq!(canonical_path(path), Err(BadTarget::AmbiguousPath), "{path}");
         }
         for path in [

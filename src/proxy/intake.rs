@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::request::Parts;
-use http::{Method, Version};
+use http::{Method, Version, header};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -29,7 +29,7 @@ const DEFAULT_PORT: u16 = 80;
 const DRAINED: u64 = 64 * 1024;
 const DRAIN_TIME: Duration = Duration::from_secs(1);
 
-/// Takes a request in; `None` for `OPTIONS *`, which is about no resource.
+/// Takes a request in; `None` for an OPTIONS request that asks about forebay itself.
 ///
 /// # Errors
 /// What is wrong with it, or that no route matches.
@@ -49,7 +49,8 @@ pub(super) fn receive(
     Ok(Some(Box::new(Asked::new(parts, found, client, has_body, state.digester))))
 }
 
-/// Checks what the protocol library lets through, canonicalises, and finds the route; `None` for `OPTIONS *`. `upload`:
+/// Checks what the protocol library lets through, canonicalises, and finds the route; `None` for an OPTIONS request that asks
+/// about forebay itself: `OPTIONS *`, or one that may go no further. `upload`:
 /// the bytes that the body has at least.
 ///
 /// # Errors
@@ -68,15 +69,23 @@ pub(crate) fn look(
             "The method has lower-case letters, which servers read in different ways",
         ));
     }
+    // The library's own bound is for the whole head.
+    let longest = policy.listener.bounds.max_header_bytes / 2;
+    if parts.uri.path_and_query().is_some_and(|target| target.as_str().len() > longest) {
+        return Err(Refusal::TargetTooLong);
+    }
     let present = Present::of(&parts.headers);
     check_framing(parts, present)?;
+    if present.has_expect() && !is_expected(parts) {
+        return Err(Refusal::UnknownExpectation);
+    }
     // Before anything reads the head: what the upstream will not see must choose no limit, identity, key or variant.
     fields::remove_named_by_connection(&mut parts.headers, present);
     target::canonicalize(parts, DEFAULT_PORT)?;
     if upload > policy.listener.max_body_bytes {
         return Err(Refusal::Upload(UploadFault::TooLarge));
     }
-    if parts.uri.path() == "*" {
+    if parts.uri.path() == "*" || is_last_hop(parts) {
         return Ok(None);
     }
     let found =
@@ -104,10 +113,30 @@ fn check_framing(parts: &Parts, present: Present) -> Result<(), Refusal> {
     }
 }
 
-/// Lets the client read a refusal: a small body is read to its end, after a large one the connection lingers.
-pub(super) async fn settle(body: Incoming, is_badly_framed: bool, peer: &Peer) {
+/// Whether all that a request expects is to be asked for its body. HTTP/1.0 has no expectations (RFC 9110 section 10.1.1).
+fn is_expected(parts: &Parts) -> bool {
+    let mut expectations = parts.headers.get_all(header::EXPECT).iter();
+    parts.version == Version::HTTP_10
+        || expectations.all(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}
+
+/// Whether an OPTIONS request is to go no further than here (RFC 9110 section 7.6.2); where it may, its hops are counted.
+fn is_last_hop(parts: &mut Parts) -> bool {
+    if parts.method != Method::OPTIONS {
+        return false;
+    }
+    let Some(hops) = parts.headers.get(header::MAX_FORWARDS).and_then(fields::plain_number) else {
+        return false;
+    };
+    parts.headers.insert(header::MAX_FORWARDS, hops.saturating_sub(1).into());
+    hops == 0
+}
+
+/// Lets the client read a refusal: a small body is read to its end, after a large one the connection lingers. So it does
+/// where the body is not to be read: framing that nobody can trust, a client that waits to be asked for it.
+pub(super) async fn settle(body: Incoming, may_be_read: bool, peer: &Peer) {
     let is_small = body.size_hint().upper().is_none_or(|length| length <= DRAINED);
-    if is_badly_framed || !is_small || !drain(body).await {
+    if !may_be_read || !is_small || !drain(body).await {
         peer.watch.linger();
     }
 }

@@ -33,6 +33,8 @@ impl Refusal {
         match self {
             Self::BadTarget(_) | Self::BadFraming(_) => BAD_REQUEST,
             Self::MethodNotAllowed => METHOD,
+            Self::TargetTooLong => TARGET_TOO_LONG,
+            Self::UnknownExpectation => EXPECTATION,
             Self::UnknownCoding => CODING,
             Self::Upload(UploadFault::TooLarge) => BODY_TOO_LARGE,
             Self::Upload(UploadFault::Broken) => BAD_REQUEST,
@@ -68,6 +70,18 @@ const METHOD: Kind = kind(
     "method-not-allowed",
     "Method not allowed",
     "forebay; error=http_request_denied",
+);
+const TARGET_TOO_LONG: Kind = kind(
+    StatusCode::URI_TOO_LONG,
+    "target-too-long",
+    "Request target too long",
+    "forebay; error=http_request_error",
+);
+const EXPECTATION: Kind = kind(
+    StatusCode::EXPECTATION_FAILED,
+    "unknown-expectation",
+    "Unknown expectation",
+    "forebay; error=http_request_error",
 );
 const CODING: Kind = kind(
     StatusCode::NOT_IMPLEMENTED,

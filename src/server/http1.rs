@@ -48,8 +48,9 @@ pub(super) async fn serve<H: Handler, I: Stream>(
             let parts = connection.into_parts()?;
             Some((parts.io.after(parts.read_buf), is_draining))
         }
-        _ => {
-            if peer.watch.must_linger()
+        ended => {
+            // The library has answered what it could not parse; the client may still be sending it.
+            if (peer.watch.must_linger() || ended.is_err_and(|error| error.is_parse()))
                 && let Some(parts) = connection.into_parts()
             {
                 Box::pin(linger(parts.io)).await;

@@ -59,6 +59,24 @@ async fn a_malformed_head_is_refused() {
         "GET / HTTP/1.1\r\nHost: a\r\nno colon",
         "GET /a b HTTP/1.1\r\nHost: a",
         "GET / HTTP/3.7\r\nHost: a",
+        "GET  / HTTP/1.1\r\nHost: a",
+        "GET /\r\nHost: a",
+        " GET / HTTP/1.1\r\nHost: a",
+        "GET / HTTP/1.1\r\n Host: a",
+        "GET / HTTP/1.1\r\nHost\t: a",
+        "GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding : chunked",
+        "GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding\0: chunked",
+        "GET / HTTP/1.1\r\nHost: a\r\nTransfer\u{b}-Encoding: chunked",
+        "GET / HTTP/1.1\r\nHost: a\r\n: empty",
+        "GET / HTTP/1.1\r\nHost: a\r\nX-Control: a\u{1}b",
+        "GET /\u{1} HTTP/1.1\r\nHost: a",
+        "G\0ET / HTTP/1.1\r\nHost: a",
+        "GET / HTTP/01.1\r\nHost: a",
+        "GET / HTTP/2.0\r\nHost: a",
+        "GET / http/1.1\r\nHost: a",
+        "GET / HTTP/1.1\r\r\nHost: a",
+        "PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\nGET / HTTP/1.1\r\nHost: a",
+        "\u{16}\u{3}\u{1}\u{2}\0\u{1}\0",
     ];
     assert_refused(&heads, &[400, 505]).await;
 }
@@ -74,8 +92,51 @@ async fn a_host_that_is_not_one_valid_authority_is_refused() {
         "GET / HTTP/1.1\r\nHost: user@a",
         "GET / HTTP/1.1\r\nHost: a:port",
         "GET / HTTP/1.1\r\nHost: a b",
+        "GET / HTTP/1.1\r\nHost:",
+        "GET / HTTP/1.1\r\nHost: a:99999",
+        "GET / HTTP/1.1\r\nHost: a..b",
+        "GET / HTTP/1.1\r\nHost: .a",
+        "GET / HTTP/1.1\r\nHost: [::1",
+        "GET / HTTP/1.1\r\nHost: [fe80::1%eth0]",
+        "GET / HTTP/1.1\r\nHost: ::1",
+        "GET / HTTP/1.1\r\nHost: a%00",
+        "GET / HTTP/1.1\r\nHost: http://a",
+        "GET / HTTP/1.1\r\nHost: a#b",
+        "GET / HTTP/1.1\r\nHost: a?b",
+        "GET / HTTP/1.1\r\nHost: a\\b",
+        "GET http://user@a/ HTTP/1.1\r\nHost: a",
+        "GET http:///x HTTP/1.1\r\nHost: a",
+        "GET http://a:99999/ HTTP/1.1\r\nHost: a",
+        "GET ftp://a/ HTTP/1.1\r\nHost: a",
+        "GET ws://a/ HTTP/1.1\r\nHost: a",
+        "GET * HTTP/1.1\r\nHost: a",
+        "GET a:80 HTTP/1.1\r\nHost: a",
+        "GET x HTTP/1.1\r\nHost: a",
     ];
     assert_refused(&heads, &[400]).await;
+    assert_refused(&[&format!("GET / HTTP/1.1\r\nHost: {}", "a".repeat(300))], &[400]).await;
+}
+
+#[tokio::test]
+async fn an_expectation_that_nobody_knows_is_417_and_the_body_is_not_asked_for() {
+    for expected in ["foo", "100-continue, foo", "y 100-continue", "100-continue\r\nExpect: foo"] {
+        let head = format!("POST / HTTP/1.1\r\nHost: a\r\nExpect: {expected}\r\nContent-Length: 5");
+        assert_refused(&[&head], &[417]).await;
+    }
+    let origin = Origin::start();
+    let proxy = Proxy::start(&origin, "").await;
+    // HTTP/1.0 has no expectations.
+    let old = "POST /old HTTP/1.0\r\nHost: a\r\nExpect: foo\r\nContent-Length: 5\r\n\r\nhello";
+    assert_eq!(send_raw(proxy.address, old).await.status(), 200);
+    let known = "POST /known HTTP/1.1\r\nHost: a\r\nExpect: 100-Continue\r\nContent-Length: 5\r\n\r\nhello";
+    let response = send_raw(proxy.address, known).await;
+    assert_eq!((response.status(), response.interim.len()), (200, 1));
+    for path in ["/old", "/known"] {
+        assert_eq!(
+            (origin.only(path).body_start, origin.only(path).field("expect")),
+            (b"hello".to_vec(), None)
+        );
+    }
 }
 
 #[tokio::test]
@@ -118,15 +179,13 @@ async fn a_method_in_lower_case_is_refused() {
 
 #[tokio::test]
 async fn connect_and_trace_are_not_allowed() {
-    let origin = Origin::start();
-    let proxy = Proxy::start(&origin, "").await;
-    for head in [
-        "CONNECT scan.example:443 HTTP/1.1\r\nHost: scan.example:443\r\n\r\n",
-        "TRACE / HTTP/1.1\r\nHost: a\r\n\r\n",
-    ] {
-        send_raw(proxy.address, head).await.assert_problem(405);
-    }
-    assert_eq!(origin.count("*"), 0);
+    // The body is what a client sends that takes the tunnel for granted.
+    let heads = [
+        "CONNECT scan.example:443 HTTP/1.1\r\nHost: scan.example:443",
+        "CONNECT / HTTP/1.1\r\nHost: a",
+        "TRACE / HTTP/1.1\r\nHost: a",
+    ];
+    assert_refused(&heads, &[405]).await;
 }
 
 #[tokio::test]
@@ -139,6 +198,7 @@ async fn an_upgrade_to_h2c_is_never_forwarded() {
         .field("HTTP2-Settings", "AAMAAABkAARAAAAAAAIAAAAA");
     let response = proxy.send(&asked).await;
     assert!(response.status() == 200 || response.status() == 400, "{response:?}");
+    proxy.send(&request("GET /").field("HTTP2-Settings", "AAMAAABkAARAAAAAAAIAAAAA")).await;
     for seen in origin.seen("*") {
         assert_eq!((seen.field("upgrade"), seen.field("http2-settings")), (None, None));
     }
@@ -148,14 +208,61 @@ async fn an_upgrade_to_h2c_is_never_forwarded() {
 async fn a_broken_chunk_is_the_clients_fault_and_aborts_the_upload() {
     let origin = Origin::start();
     let proxy = Proxy::start(&origin, "").await;
-    let mut connection = Connection::open(proxy.address).await;
-    let broken = "POST /up HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nzz\r\n";
-    connection.send(broken).await;
-    if let Ok(response) = connection.try_response("POST").await {
-        assert_eq!(response.status(), 400, "{response:?}");
+    let many_extensions = format!("1;{}\r\nx\r\n", "a".repeat(4000)).repeat(20);
+    for (name, chunks) in [
+        ("no number", "5\r\nhello\r\nzz\r\n"),
+        ("a sign", "+5\r\nhello\r\n"),
+        ("a prefix", "0x5\r\nhello\r\n"),
+        ("an overflow", "10000000000000005\r\nhello\r\n"),
+        ("no size", "\r\nhello\r\n"),
+        ("an extension alone", ";x\r\nhello\r\n"),
+        ("a bare LF after the size", "5\nhello\r\n"),
+        ("a bare LF after the data", "5\r\nhello\n0\r\n\r\n"),
+        ("a bare CR after the size", "5\rhello\r\n"),
+        ("a bare LF in an extension", "5;a\nb\r\nhello\r\n"),
+        ("a bare CR in an extension", "5;a\rb\r\nhello\r\n"),
+        ("a bare LF at the end", "5\r\nhello\r\n0\n\n"),
+        ("a word after the size", "5 x\r\nhello\r\n"),
+        ("too little data", "6\r\nhello\r\n0\r\n\r\n"),
+        ("too much data", "4\r\nhello\r\n0\r\n\r\n"),
+        ("a chunk that is not ended", "5\r\nhello0\r\n\r\n"),
+        ("extensions without end", &many_extensions),
+        ("a folded trailer", "5\r\nhello\r\n0\r\nX: a\r\n b\r\n\r\n"),
+        ("a trailer without a colon", "5\r\nhello\r\n0\r\nabc\r\n\r\n"),
+        ("a NUL in a trailer", "5\r\nhello\r\n0\r\nX: a\0b\r\n\r\n"),
+        ("a trailer that is too long", &format!("0\r\nX: {}\r\n\r\n", "a".repeat(40_000))),
+        ("too many trailers", &format!("0\r\n{}\r\n", "X: a\r\n".repeat(2000))),
+    ] {
+        let mut connection = Connection::open(proxy.address).await;
+        let head = "POST /up HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let next = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
+        connection.send(format!("{head}{chunks}{next}")).await;
+        assert_eq!(connection.response("POST").await.status(), 400, "{name}");
+        connection.assert_closes().await;
+        wait_until("the origin has seen the end of it", || async { origin.active("*") == 0 }).await;
+        assert!(origin.seen("/up").iter().all(|seen| seen.body != Body::Whole), "{name}");
+        assert_eq!(origin.count("/smuggled"), 0, "{name}");
     }
-    wait_until("the origin has seen the end of it", || async { origin.active("*") == 0 }).await;
-    assert!(origin.seen("/up").iter().all(|seen| seen.body != Body::Whole), "{:?}", origin.seen("/up"));
+}
+
+#[tokio::test]
+async fn an_error_in_a_pipeline_ends_it_there() {
+    let origin = Origin::start();
+    let proxy = Proxy::start(&origin, "").await;
+    for broken in [
+        "GET /b HTTP/1.1\r\nHost: a\r\nX : 1\r\n\r\n",
+        "GET /b HTTP/1.1\r\n\r\n",
+        "GET /%00 HTTP/1.1\r\nHost: a\r\n\r\n",
+        "POST /b HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n",
+    ] {
+        let mut connection = Connection::open(proxy.address).await;
+        let (first, last) = ("GET /a HTTP/1.1\r\nHost: a\r\n\r\n", "GET /c HTTP/1.1\r\nHost: a\r\n\r\n");
+        connection.send(format!("{first}{broken}{last}")).await;
+        assert_eq!(connection.response("GET").await.status(), 200);
+        assert_eq!(connection.response("GET").await.status(), 400, "{broken:?}");
+        connection.assert_closes().await;
+    }
+    assert_eq!((origin.count("/a"), origin.count("*")), (4, 4));
 }
 
 #[tokio::test]

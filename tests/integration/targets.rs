@@ -23,6 +23,9 @@ async fn paths_that_can_be_read_in_two_ways_are_refused() {
         "/x/..%3B/api",
         "/x/..%3b/api",
         "/%3B/api",
+        "/%c0%ae%c0%ae/api",
+        "/api%c0%af",
+        "/api%e0%80%af",
     ] {
         let response = proxy.get(path).await;
         assert_eq!(response.status(), 400, "{path}");
