@@ -30,7 +30,7 @@ use crate::policy::compile::{attach, plan};
 use crate::policy::{Policy, State};
 use crate::proxy::{Proxy, keep_jobs, restore_jobs};
 use crate::server::Server;
-use crate::upstream::tcp_connector;
+use crate::upstream::Network;
 
 /// How often connections, counters and stored responses are looked after.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -63,7 +63,7 @@ impl App {
     /// # Errors
     /// See [`NotBuilt`]; nothing is bound then.
     pub fn build(loaded: &Loaded, log: Log) -> Result<Self, NotBuilt> {
-        let state = Arc::new(State::new(tcp_connector(), Clock::start()));
+        let state = Arc::new(State::new(Network::of_the_system(), Clock::start()));
         let policy = attach(plan(loaded).map_err(NotBuilt::Config)?, &state);
         let config = loaded.config.clone();
         let bound = Self::bind(&config, &state).map_err(NotBuilt::Environment)?;

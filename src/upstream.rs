@@ -4,18 +4,20 @@
 //! an idempotent one without a body that got no byte back from a connection which had been kept open; a connection is
 //! used again only when its response was read to the end.
 
+mod addresses;
 mod balance;
 mod body;
 mod connect;
 mod connection;
+mod dial;
 mod forward;
-mod health;
 mod pool;
 mod relay;
 mod retry;
 mod sending;
 mod server;
 mod standing;
+mod tend;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,12 +30,12 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 pub use body::{BodyError, ResponseBody};
-pub use connect::{Connector, Io, tcp_connector};
+pub use connect::{Address, Connector, Io, Name, Network, Resolver};
 pub use forward::{Forwarding, REQUEST_ID, prepare_request, prepare_response, wants_upgrade};
-pub use health::HealthSpec;
 pub use pool::ServerStats;
-pub use server::Server;
+pub use server::{Scheme, Server};
 pub use standing::{BreakerRules, CheckRules, ServerState};
+pub use tend::HealthSpec;
 
 use self::balance::{Balancer, Chosen, no_server};
 use self::pool::Pool;
@@ -82,6 +84,8 @@ pub struct Spec {
     pub first_byte_timeout: Duration,
     /// Between two chunks of a body, either way.
     pub body_timeout: Duration,
+    /// How often the names of servers are looked up anew.
+    pub dns_refresh: Duration,
     /// How long an unused connection is kept.
     pub idle_timeout: Duration,
     /// After which a connection is not used again.
@@ -188,7 +192,7 @@ impl Commitment {
 #[derive(Debug)]
 pub struct Cluster {
     clock: Clock,
-    connector: Connector,
+    network: Network,
     live: ArcSwap<Live>,
     figures: Figures,
 }
@@ -216,15 +220,15 @@ pub struct Figures {
 }
 
 impl Cluster {
-    /// An upstream that opens its connections through `connector`.
-    pub fn new(spec: Spec, connector: Connector, clock: Clock) -> Self {
+    /// An upstream that opens its connections through `network`.
+    pub fn new(spec: Spec, network: Network, clock: Clock) -> Self {
         let pools = spec
             .servers
             .iter()
-            .map(|server| Arc::new(Pool::new(server.clone(), &spec, connector.clone(), clock)))
+            .map(|server| Arc::new(Pool::new(server.clone(), &spec, network.clone(), clock)))
             .collect();
         let live = ArcSwap::from_pointee(Live::new(spec, pools));
-        Self { clock, connector, live, figures: Figures::default() }
+        Self { clock, network, live, figures: Figures::default() }
     }
 
     /// Takes new settings; pools of servers that stay keep their connections and figures.
@@ -233,7 +237,7 @@ impl Cluster {
         let pools = spec.servers.iter().map(|server| {
             let kept = old.pools.iter().find(|pool| pool.server() == server);
             kept.map_or_else(
-                || Arc::new(Pool::new(server.clone(), &spec, self.connector.clone(), self.clock)),
+                || Arc::new(Pool::new(server.clone(), &spec, self.network.clone(), self.clock)),
                 |pool| {
                     pool.reconfigure(&spec);
                     Arc::clone(pool)
@@ -322,7 +326,7 @@ impl Cluster {
         self.live.load().pools.iter().map(|pool| pool.stats()).collect()
     }
 
-    /// Starts the health checks that are due; when it is to be called again.
+    /// Starts the health checks and look-ups that are due; when it is to be called again.
     pub fn tend(&self) -> Option<Instant> {
         let now = self.clock.now();
         self.live.load().pools.iter().filter_map(|pool| pool.tend(now)).min()

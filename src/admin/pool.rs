@@ -37,6 +37,8 @@ struct Server<'a> {
     breaker: Map<String, Value>,
     /// Health checks, by how they ended.
     health_checks: Map<String, Value>,
+    /// Look-ups of its name, by how they ended.
+    look_ups: Map<String, Value>,
     /// Null before the first.
     mean_connect_seconds: Option<f64>,
     /// Null before the first.
@@ -75,6 +77,7 @@ fn server(figures: &ServerFigures) -> Server<'_> {
         failures: figures.failures,
         breaker: counts(&figures.breaker),
         health_checks: counts(&figures.checks),
+        look_ups: counts(&figures.look_ups),
         mean_connect_seconds: figures.mean_connect.map(seconds),
         mean_first_byte_seconds: figures.mean_first_byte.map(seconds),
     }

@@ -205,6 +205,8 @@ pub struct ServerFigures {
     pub breaker: [(&'static str, u64); 3],
     /// Health checks, by how they ended.
     pub checks: [(&'static str, u64); 2],
+    /// Look-ups of its name, by how they ended.
+    pub look_ups: [(&'static str, u64); 2],
     /// Connections, idle ones included.
     pub open: u64,
     /// Connections that wait for a request.

@@ -26,7 +26,7 @@ use crate::config::Loaded;
 use crate::digest::Digester;
 use crate::policy::State;
 use crate::policy::compile::{attach, plan};
-use crate::upstream::tcp_connector;
+use crate::upstream::Network;
 
 /// Explains one request; status 2 when the configuration or the request cannot be read.
 pub fn explain(args: &ExplainArgs) -> ExitCode {
@@ -48,7 +48,7 @@ pub fn explain(args: &ExplainArgs) -> ExitCode {
 fn report(loaded: &Loaded, head: Parts, args: &ExplainArgs) -> Result<Report, ExitCode> {
     let plan = plan(loaded).map_err(|problems| refuse(&problems))?;
     let upstreams = plan.upstreams.clone();
-    let mut state = State::new(tcp_connector(), Clock::start());
+    let mut state = State::new(Network::of_the_system(), Clock::start());
     state.digester = Digester::keyed_by(loaded.source.text());
     let policy = attach(plan, &state);
     Ok(Report::of(head, args.from, &policy, &state, &upstreams))

@@ -29,6 +29,9 @@ pub struct Upstream {
     /// Between two pieces of the response body (duration).
     #[serde(deserialize_with = "super::ranges::some_time")]
     pub body_timeout: Period,
+    /// How often the names of servers are looked up anew (duration); a look-up that fails keeps the last good addresses.
+    #[serde(deserialize_with = "super::ranges::some_time")]
+    pub dns_refresh: Period,
     /// How long an idle connection is kept (duration). Stay below the backend's own keep-alive (uvicorn: 5 s).
     pub idle_timeout: Period,
     /// The age at which a connection is replaced (duration).
@@ -61,6 +64,7 @@ impl Default for Upstream {
             connect_timeout: Period::secs(2),
             first_byte_timeout: Period::secs(60),
             body_timeout: Period::secs(30),
+            dns_refresh: Period::secs(30),
             idle_timeout: Period::secs(4),
             max_age: Period::secs(3600),
             retries: 1,

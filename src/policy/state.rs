@@ -24,7 +24,7 @@ use crate::metrics::{Counter, Gauge, RouteMetrics};
 use crate::rate_limit::Buckets;
 use crate::refusal::Refusal;
 use crate::server::Connections;
-use crate::upstream::{Cluster, Connector};
+use crate::upstream::{Cluster, Network};
 
 /// Everything that outlives a policy.
 #[derive(Debug)]
@@ -33,8 +33,8 @@ pub struct State {
     pub clock: Clock,
     /// The key of this process's digests.
     pub digester: Digester,
-    /// Opens connections to upstreams.
-    pub connector: Connector,
+    /// The way to upstreams.
+    pub network: Network,
     /// Figures of the routes.
     pub routes: Registry<RouteMetrics>,
     /// Figures of requests that no route matched.
@@ -99,14 +99,14 @@ pub struct ReloadFigures {
 
 impl State {
     /// The state of a process that has just begun.
-    pub fn new(connector: Connector, clock: Clock) -> Self {
+    pub fn new(network: Network, clock: Clock) -> Self {
         let digester = Digester::random();
         let reloads = ReloadFigures::default();
         reloads.last_was_successful.set(1);
         Self {
             clock,
             digester,
-            connector,
+            network,
             routes: Registry::default(),
             unrouted: Arc::default(),
             buckets: Registry::default(),

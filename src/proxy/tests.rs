@@ -23,7 +23,7 @@ use super::Proxy;
 use crate::clock::Clock;
 use crate::policy::{State, compile};
 use crate::server::Server;
-use crate::upstream::Io;
+use crate::upstream::{Address, Io, Network};
 
 /// A proxy whose clients and whose origin are in memory.
 struct Pipeline {
@@ -53,7 +53,7 @@ impl Pipeline {
     {
         let connects = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&connects);
-        let connector = tower::service_fn(move |_: http::Uri| {
+        let connector = tower::service_fn(move |_: Address| {
             let (answer, number) = (answer.clone(), count.fetch_add(1, Ordering::Relaxed));
             async move {
                 if number < refusals {
@@ -71,7 +71,8 @@ impl Pipeline {
         });
         let config = format!("{config}\n[upstreams.origin]\nservers = [\"http://origin\"]\nretries = 0\n");
         let loaded = crate::config::parse("forebay.toml", &config, &|_| None).unwrap();
-        let state = Arc::new(State::new(BoxCloneSyncService::new(connector), Clock::start()));
+        let state =
+            Arc::new(State::new(Network::in_memory(BoxCloneSyncService::new(connector)), Clock::start()));
         let policy = compile::attach(compile::plan(&loaded).unwrap(), &state);
         let policy = Arc::new(ArcSwap::from_pointee(policy));
         let proxy = Arc::new(Proxy { state: Arc::clone(&state), policy });

@@ -1,14 +1,20 @@
-//! Opening a connection to a server: the one type-erased service, called once for each new connection.
+//! The way out: from a name to addresses, and from an address to a stream.
 //!
-//! It is also the seam at which tests put an origin that lives in memory.
+//! Both are type-erased services, called once for each new connection at most. They are also the seam at which tests put
+//! an origin, or a name server, that lives in memory.
 
+use std::fmt;
 use std::io;
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use http::Uri;
 use hyper::rt::{Read, Write};
-use hyper_util::client::legacy::connect::HttpConnector;
-use tower::ServiceExt as _;
+use hyper_util::rt::TokioIo;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::Semaphore;
 use tower::util::BoxCloneSyncService;
 
 use crate::http::io::Joined;
@@ -17,26 +23,88 @@ use crate::http::io::Joined;
 pub trait Io: Read + Write + Send + Unpin + 'static {}
 impl<T: Read + Write + Send + Unpin + 'static> Io for T {}
 
-/// Opens a stream to `http://host:port`.
-pub type Connector = BoxCloneSyncService<Uri, Box<dyn Io>, io::Error>;
-
-/// The connector of production: resolves the name, tries all its addresses, switches Nagle off.
-pub fn tcp_connector() -> Connector {
-    let mut http = HttpConnector::new();
-    http.set_nodelay(true);
-    http.set_keepalive(Some(Duration::from_secs(60)));
-    let boxed = http.map_response(|io| Box::new(Joined(io)) as Box<dyn Io>).map_err(into_io_error);
-    BoxCloneSyncService::new(boxed)
+/// Where a stream leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    /// Over the network.
+    Tcp(SocketAddr),
+    /// To a program of the same machine.
+    Unix(Arc<Path>),
 }
 
-/// The operating system's error where there is one below; the message tells a failed name from a refused connection.
-fn into_io_error(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
-    while let Some(current) = cause {
-        if let Some(io) = current.downcast_ref::<io::Error>().filter(|io| io.raw_os_error().is_some()) {
-            return io.raw_os_error().map_or(io::ErrorKind::Other.into(), io::Error::from_raw_os_error);
+/// What a name server is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Name {
+    /// The host.
+    pub host: Arc<str>,
+    /// The port of the addresses.
+    pub port: u16,
+}
+
+/// Opens a stream to an address.
+pub type Connector = BoxCloneSyncService<Address, Box<dyn Io>, io::Error>;
+/// Finds the addresses behind a name.
+pub type Resolver = BoxCloneSyncService<Name, Vec<SocketAddr>, io::Error>;
+
+/// The way out of this process.
+#[derive(Debug, Clone)]
+pub struct Network {
+    /// Finds addresses.
+    pub resolver: Resolver,
+    /// Opens streams.
+    pub connector: Connector,
+}
+
+/// The system's look-up cannot be called off: so many may be under way, and a name server that does not answer takes no
+/// more threads.
+const MAX_LOOKUPS: usize = 16;
+const KEEPALIVE: Duration = Duration::from_secs(60);
+
+impl Network {
+    /// That of production: the system's resolver, and sockets.
+    pub fn of_the_system() -> Self {
+        let places = Arc::new(Semaphore::new(MAX_LOOKUPS));
+        let resolver = tower::service_fn(move |name| look_up(name, Arc::clone(&places)));
+        Self {
+            resolver: BoxCloneSyncService::new(resolver),
+            connector: BoxCloneSyncService::new(tower::service_fn(open)),
         }
-        cause = current.source();
     }
-    if error.to_string().contains("dns") { io::ErrorKind::NotFound.into() } else { io::Error::other(error) }
+
+    /// Through `connector` alone: every name has one address.
+    #[cfg(test)]
+    pub(crate) fn in_memory(connector: Connector) -> Self {
+        let one = |name: Name| async move { Ok(vec![SocketAddr::from(([127, 0, 0, 1], name.port))]) };
+        Self { resolver: BoxCloneSyncService::new(tower::service_fn(one)), connector }
+    }
+}
+
+async fn look_up(name: Name, places: Arc<Semaphore>) -> io::Result<Vec<SocketAddr>> {
+    let place = places.acquire_owned().await.map_err(io::Error::other)?;
+    let looked_up = tokio::task::spawn_blocking(move || {
+        let _until_the_system_answers = place;
+        (&*name.host, name.port).to_socket_addrs().map(Iterator::collect)
+    });
+    looked_up.await.map_err(io::Error::other)?
+}
+
+async fn open(address: Address) -> io::Result<Box<dyn Io>> {
+    match address {
+        Address::Tcp(address) => {
+            let stream = TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
+            Ok(Box::new(Joined(TokioIo::new(stream))))
+        }
+        Address::Unix(path) => Ok(Box::new(Joined(TokioIo::new(UnixStream::connect(path).await?)))),
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
 }

@@ -15,12 +15,13 @@ use http_body::{Body as _, Frame};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use tokio::time::Instant;
-use tower::ServiceExt as _;
 
-use super::connect::{Connector, Io};
+use super::addresses::Route;
+use super::connect::Io;
+use super::dial::Line;
 use super::relay::Relay;
 use super::sending::Sending;
-use super::{Error, Patience, Server};
+use super::{Error, Patience};
 use crate::clock::Clock;
 use crate::clock::deadline::Deadline;
 use crate::http::body::{RequestBody, UploadOutcome};
@@ -38,7 +39,9 @@ pub(super) struct Connection {
     has_ended: bool,
     timer: Deadline,
     clock: Clock,
-    /// When it was opened.
+    /// Where it leads.
+    pub(super) route: Route,
+    /// When it was opened; a little earlier or later, so that those opened together do not end together.
     pub(super) born: Instant,
     /// Since when nobody uses it.
     pub(super) idle_since: Instant,
@@ -49,26 +52,12 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Opens a connection.
-    pub(super) async fn open(
-        connector: Connector,
-        server: &Server,
-        limit: Duration,
-        clock: Clock,
-    ) -> Result<Box<Self>, Error> {
-        let dial = async {
-            let io = connector.oneshot(server.uri().clone()).await.map_err(|error| match error.kind() {
-                std::io::ErrorKind::NotFound => Error::Dns,
-                std::io::ErrorKind::TimedOut => Error::ConnectTimeout,
-                _ => Error::ConnectionRefused,
-            })?;
-            let mut builder = http1::Builder::new();
-            // The buffer also bounds a chunk, and what a reader that stalls holds.
-            builder.max_header_size(MAX_RESPONSE_HEAD).max_buf_size(MAX_RESPONSE_HEAD);
-            builder.handshake(io).await.map_err(|_| Error::ConnectionRefused)
-        };
-        let (sender, driver) =
-            tokio::time::timeout(limit, dial).await.map_err(|_| Error::ConnectTimeout)??;
+    /// A connection over an open line.
+    pub(super) async fn over(line: Line, clock: Clock) -> Result<Box<Self>, Error> {
+        let mut builder = http1::Builder::new();
+        // The buffer also bounds a chunk, and what a reader that stalls holds.
+        builder.max_header_size(MAX_RESPONSE_HEAD).max_buf_size(MAX_RESPONSE_HEAD);
+        let (sender, driver) = builder.handshake(line.io).await.map_err(|_| Error::ConnectionRefused)?;
         let now = clock.now();
         Ok(Box::new(Self {
             sender,
@@ -77,6 +66,7 @@ impl Connection {
             has_ended: false,
             timer: Deadline::default(),
             clock,
+            route: line.route,
             born: now,
             idle_since: now,
             keep_alive: None,

@@ -20,13 +20,15 @@ use tokio::time::Instant;
 pub(super) use self::lease::{Lease, TunnelPlace};
 pub use self::stats::ServerStats;
 use super::body::ResponseBody;
-use super::connect::Connector;
+use super::connect::Network;
 use super::connection::Connection;
-use super::health::Checks;
+use super::dial::Dialer;
 use super::sending::Sending;
 use super::standing::{BreakerRules, Change, Standing, Trial};
+use super::tend::Checks;
 use super::{Error, Patience, Server, Spec};
 use crate::clock::Clock;
+use crate::clock::jitter::jittered;
 use crate::metrics::{Counter, Gauge, TimeTotal};
 
 /// The most that may wait for a connection; beyond it they are turned away at once.
@@ -40,7 +42,7 @@ pub(super) struct Pool {
     /// Whose server it is.
     upstream: Arc<str>,
     server: Server,
-    pub(super) connector: Connector,
+    pub(super) dialer: Dialer,
     pub(super) clock: Clock,
     limits: ArcSwap<Limits>,
     state: Mutex<State>,
@@ -115,11 +117,11 @@ enum Tried {
 }
 
 impl Pool {
-    pub(super) fn new(server: Server, spec: &Spec, connector: Connector, clock: Clock) -> Self {
+    pub(super) fn new(server: Server, spec: &Spec, network: Network, clock: Clock) -> Self {
         Self {
             upstream: Arc::clone(&spec.name),
+            dialer: Dialer::new(&server, network, spec.dns_refresh, clock),
             server,
-            connector,
             clock,
             limits: ArcSwap::from_pointee(Limits::from(spec)),
             state: Mutex::default(),
@@ -140,6 +142,7 @@ impl Pool {
         self.limits.store(Arc::new(Limits::from(spec)));
         self.standing.keep(spec.breaker.is_some(), spec.health.is_some());
         self.checks.reconfigure(spec.health.clone());
+        self.dialer.addresses.reconfigure(spec.dns_refresh);
         self.serve_waiting();
     }
 
@@ -261,8 +264,8 @@ impl Pool {
     }
 
     fn pop_idle(self: &Arc<Self>, state: &mut State, limits: &Limits, now: Instant) -> Option<Lease> {
-        while let Some(connection) = state.idle.pop() {
-            if limits.allows(&connection, now) {
+        while let Some(mut connection) = state.idle.pop() {
+            if self.may_be_kept(&mut connection, limits, now) && limits.is_fresh(&connection, now) {
                 return Some(self.lease(connection));
             }
             state.open -= 1;
@@ -315,16 +318,16 @@ impl Pool {
         {
             state.dialing += 1;
             state.open += 1;
-            let (pool, limit) = (Arc::clone(self), limits.connect_timeout);
-            tokio::spawn(async move { pool.dial(limit).await });
+            let (pool, limits) = (Arc::clone(self), Arc::clone(&limits));
+            tokio::spawn(async move { pool.dial(&limits).await });
         }
     }
 
-    async fn dial(self: Arc<Self>, limit: Duration) {
+    async fn dial(self: Arc<Self>, limits: &Limits) {
         let began = self.clock.now();
-        let outcome = Connection::open(self.connector.clone(), &self.server, limit, self.clock).await;
-        match outcome {
-            Ok(connection) => {
+        match self.open(limits.connect_timeout).await {
+            Ok(mut connection) => {
+                connection.born = scattered(connection.born, limits.max_age);
                 self.created.inc();
                 self.connect_time.add(self.clock.now().saturating_duration_since(began));
                 self.hand_over(connection);
@@ -345,6 +348,12 @@ impl Pool {
             }
         }
         self.serve_waiting();
+    }
+
+    /// A new connection.
+    pub(super) async fn open(&self, limit: Duration) -> Result<Box<Connection>, Error> {
+        let line = self.dialer.dial(limit).await?;
+        Connection::over(line, self.clock).await
     }
 
     /// Gives a connection to whoever waits first, or keeps it. It travels as a lease: one who leaves in the moment of
@@ -373,7 +382,7 @@ impl Pool {
         self.busy.dec();
         // A response without a body ends before the protocol machine was told: one more step readies it.
         let is_ready = connection.is_ready() || (!connection.is_closed() && connection.is_ready());
-        if is_ready && self.limits.load().is_young(&connection, self.clock.now()) {
+        if is_ready && self.may_be_kept(&mut connection, &self.limits.load(), self.clock.now()) {
             self.hand_over(connection);
         } else {
             drop(connection);
@@ -382,12 +391,21 @@ impl Pool {
         }
     }
 
+    /// Whether a connection is young enough, and leads to an address that the server still has.
+    fn may_be_kept(&self, connection: &mut Connection, limits: &Limits, now: Instant) -> bool {
+        limits.is_young(connection, now) && self.dialer.addresses.are_of(&mut connection.route)
+    }
+
     /// Closes what is too old, was idle for too long, or was closed by the server.
     pub(super) fn sweep(self: &Arc<Self>, now: Instant) {
         let limits = self.limits.load();
         let mut state = self.state.lock();
         let before = state.idle.len();
-        state.idle.retain_mut(|connection| limits.allows(connection, now) && !connection.is_closed());
+        state.idle.retain_mut(|connection| {
+            limits.is_fresh(connection, now)
+                && self.may_be_kept(connection, &limits, now)
+                && !connection.is_closed()
+        });
         let closed = before - state.idle.len();
         state.open -= closed;
         self.recycled.add(closed as u64);
@@ -396,16 +414,22 @@ impl Pool {
     }
 }
 
+/// A birth that ends a life of `max_age` up to a tenth earlier or later.
+fn scattered(born: Instant, max_age: Duration) -> Instant {
+    let tenth = max_age / 10;
+    let later = born + jittered(max_age).saturating_sub(max_age - tenth);
+    later.checked_sub(tenth).unwrap_or(born)
+}
+
 /// Whether a status says that the server itself is out of order, or what stands behind it.
 fn is_gateway_failure(status: StatusCode) -> bool {
     matches!(status, StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT)
 }
 
 impl Limits {
-    fn allows(&self, connection: &Connection, now: Instant) -> bool {
+    fn is_fresh(&self, connection: &Connection, now: Instant) -> bool {
         let idle = now.saturating_duration_since(connection.idle_since);
         idle < connection.keep_alive.map_or(self.idle_timeout, |said| said.min(self.idle_timeout))
-            && self.is_young(connection, now)
     }
 
     fn is_young(&self, connection: &Connection, now: Instant) -> bool {

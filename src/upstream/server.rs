@@ -1,69 +1,125 @@
-//! One server of an upstream: where it is.
+//! One server of an upstream: where it is, and what it speaks.
 
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use http::header::{self, HeaderValue};
 use http::{Request, Uri};
 
 use crate::http::host::canonical_host;
 
-/// The address of an HTTP/1.1 server, as configured.
+const WANTED: &str = "a server is written like \"http://127.0.0.1:8000\"";
+
+/// A server, as configured.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
-    uri: Uri,
+    scheme: Scheme,
+    place: Place,
+    /// Its own name.
     authority: HeaderValue,
 }
 
+/// What a server speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    /// HTTP/1.1 in the clear.
+    Http,
+    /// HTTP/1.1 or HTTP/2 over TLS.
+    Https,
+    /// HTTP/2 in the clear.
+    H2c,
+}
+
+/// Where a server is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Place {
+    Network { host: Arc<str>, port: u16 },
+    Socket(Arc<Path>),
+}
+
 impl Server {
-    /// `http://host:port`, for the connector.
-    pub(super) fn uri(&self) -> &Uri {
-        &self.uri
+    /// What it speaks.
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    pub(super) fn place(&self) -> &Place {
+        &self.place
     }
 
     /// Replaces `Host` by this server's own name.
     pub(super) fn name_host<B>(&self, request: &mut Request<B>) {
         request.headers_mut().insert(header::HOST, self.authority.clone());
     }
+
+    fn at_socket(path: &str) -> Result<Self, String> {
+        if !path.starts_with('/') {
+            return Err("a socket is written with its whole path, like \"unix:/run/app.sock\"".to_owned());
+        }
+        Ok(Self {
+            scheme: Scheme::Http,
+            place: Place::Socket(Path::new(path).into()),
+            authority: HeaderValue::from_static("localhost"),
+        })
+    }
+}
+
+impl Scheme {
+    fn of(uri: &Uri) -> Result<Self, String> {
+        match uri.scheme_str() {
+            Some("http") => Ok(Self::Http),
+            Some("https") => Ok(Self::Https),
+            Some("h2c") => Ok(Self::H2c),
+            Some(other) => Err(format!("`{other}` is none of http, https, h2c and unix: {WANTED}")),
+            None => Err(format!("the scheme is missing: {WANTED}")),
+        }
+    }
+
+    fn default_port(self) -> u16 {
+        if self == Self::Https { 443 } else { 80 }
+    }
 }
 
 impl FromStr for Server {
     type Err = String;
 
-    /// Reads `http://host[:port]`.
+    /// Reads `http://host[:port]`, `https://...`, `h2c://...`, `unix:/path`.
     ///
     /// # Errors
     /// A message that says what is wrong and what is expected.
     fn from_str(text: &str) -> Result<Self, String> {
-        let wanted = "a server is written like \"http://127.0.0.1:8000\"";
-        let uri = text.trim_end_matches('/').parse::<Uri>().map_err(|error| format!("{error}: {wanted}"))?;
-        match uri.scheme_str() {
-            Some("http") => {}
-            Some(other) => {
-                return Err(format!("this version speaks http to its upstreams, not {other}: {wanted}"));
-            }
-            None => return Err(format!("the scheme is missing: {wanted}")),
+        if let Some(path) = text.strip_prefix("unix:") {
+            return Self::at_socket(path);
         }
+        let uri = text.trim_end_matches('/').parse::<Uri>().map_err(|error| format!("{error}: {WANTED}"))?;
+        let scheme = Scheme::of(&uri)?;
         if uri.path() != "/" || uri.query().is_some() {
-            return Err(format!("a server has no path, since routes forward the client's: {wanted}"));
+            return Err(format!("a server has no path, since routes forward the client's: {WANTED}"));
         }
         let Some(authority) = uri.authority().filter(|authority| !authority.as_str().contains('@')) else {
-            return Err(format!("user information has no place here: {wanted}"));
+            return Err(format!("user information has no place here: {WANTED}"));
         };
-        if canonical_host(authority.as_str(), 80).is_err() || uri.port_u16() == Some(0) {
-            return Err(format!("this is no host and port: {wanted}"));
+        if canonical_host(authority.as_str(), scheme.default_port()).is_err() || uri.port_u16() == Some(0) {
+            return Err(format!("this is no host and port: {WANTED}"));
         }
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']').into();
+        let port = uri.port_u16().unwrap_or(scheme.default_port());
         let authority =
-            HeaderValue::from_str(authority.as_str()).map_err(|error| format!("{error}: {wanted}"))?;
-        Ok(Self { uri, authority })
+            HeaderValue::from_str(authority.as_str()).map_err(|error| format!("{error}: {WANTED}"))?;
+        Ok(Self { scheme, place: Place::Network { host, port }, authority })
     }
 }
 
 impl fmt::Display for Server {
     /// `host:port`, as in metrics.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let host = self.uri.host().unwrap_or_default();
-        write!(f, "{host}:{}", self.uri.port_u16().unwrap_or(80))
+        match &self.place {
+            Place::Network { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Place::Network { host, port } => write!(f, "{host}:{port}"),
+            Place::Socket(path) => write!(f, "unix:{}", path.display()),
+        }
     }
 }
 
@@ -72,13 +128,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_is_an_http_authority() {
-        for (text, shown) in [
-            ("http://127.0.0.1:8000", "127.0.0.1:8000"),
-            ("http://scan", "scan:80"),
-            ("http://[::1]:9/", "[::1]:9"),
+    fn a_server_has_a_scheme_and_a_place() {
+        for (text, scheme, shown) in [
+            ("http://127.0.0.1:8000", Scheme::Http, "127.0.0.1:8000"),
+            ("http://scan", Scheme::Http, "scan:80"),
+            ("http://[::1]:9/", Scheme::Http, "[::1]:9"),
+            ("https://scan", Scheme::Https, "scan:443"),
+            ("h2c://scan:50051", Scheme::H2c, "scan:50051"),
+            ("unix:/run/app.sock", Scheme::Http, "unix:/run/app.sock"),
         ] {
-            assert_eq!(text.parse::<Server>().unwrap().to_string(), shown);
+            let server = text.parse::<Server>().unwrap();
+            assert_eq!((server.scheme(), server.to_string().as_str()), (scheme, shown));
         }
     }
 
@@ -86,15 +146,16 @@ mod tests {
     fn anything_else_says_what_is_wanted() {
         for text in [
             "127.0.0.1:8000",
-            "https://x",
             "http://x/api",
             "http://u@x",
             "ftp://x",
             "",
             "http://x:0",
             "http://x:99999",
+            "https://x/y",
         ] {
             assert!(text.parse::<Server>().unwrap_err().contains("http://127.0.0.1:8000"), "{text}");
         }
+        assert!("unix:app.sock".parse::<Server>().unwrap_err().contains("unix:/run/app.sock"));
     }
 }

@@ -3,6 +3,8 @@
 mod balance;
 mod breaker;
 mod health;
+mod places;
+mod restarts;
 
 use crate::harness::origin::dead_address;
 use crate::harness::{

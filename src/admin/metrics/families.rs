@@ -243,6 +243,11 @@ impl Families<'_> {
             upstreams().flat_map(by_server(|server| &server.checks, "result")),
         )?;
         self.counters(
+            "forebay_upstream_look_ups",
+            "Look-ups of a server's name, by how they ended.",
+            upstreams().flat_map(by_server(|server| &server.look_ups, "result")),
+        )?;
+        self.counters(
             "forebay_upstream_retries",
             "Attempts that were repeated.",
             upstreams().map(|upstream| ([upstream_label(upstream)], upstream.retries)),

@@ -102,6 +102,7 @@ impl Snapshot {
                     may_be_asked: true,
                     breaker: [("open", 1), ("half_open", 2), ("closed", 1)],
                     checks: [("passed", 20), ("failed", 3)],
+                    look_ups: [("found", 6), ("failed", 1)],
                     open: 5,
                     idle: 3,
                     max: Some(15),

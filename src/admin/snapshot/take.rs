@@ -178,6 +178,7 @@ impl From<ServerStats> for ServerFigures {
             may_be_asked: stats.state.may_be_asked(),
             breaker: [("open", stats.opened), ("half_open", stats.half_opened), ("closed", stats.closed)],
             checks: [("passed", stats.checks_passed), ("failed", stats.checks_failed)],
+            look_ups: [("found", stats.names_found), ("failed", stats.names_failed)],
             open: stats.open as u64,
             idle: stats.idle as u64,
             max: (stats.max > 0).then_some(stats.max as u64),

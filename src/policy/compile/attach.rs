@@ -68,7 +68,7 @@ fn upstream(spec: crate::upstream::Spec, state: &State) -> (Arc<str>, Arc<Cluste
             kept.reconfigure(spec);
             kept
         }
-        None => state.upstreams.keep(&name, || Cluster::new(spec, state.connector.clone(), state.clock)),
+        None => state.upstreams.keep(&name, || Cluster::new(spec, state.network.clone(), state.clock)),
     };
     (name, cluster)
 }

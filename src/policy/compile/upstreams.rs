@@ -85,6 +85,7 @@ fn spec(name: &str, upstream: &Upstream, servers: Vec<Server>, health: Option<He
         connect_timeout: upstream.connect_timeout.0,
         first_byte_timeout: upstream.first_byte_timeout.0,
         body_timeout: upstream.body_timeout.0,
+        dns_refresh: upstream.dns_refresh.0,
         idle_timeout: upstream.idle_timeout.0,
         max_age: upstream.max_age.0,
         retries: upstream.retries,

@@ -23,6 +23,10 @@ pub struct ServerStats {
     pub checks_passed: u64,
     /// Health checks that it failed.
     pub checks_failed: u64,
+    /// Look-ups of its name that found addresses.
+    pub names_found: u64,
+    /// Look-ups that found none.
+    pub names_failed: u64,
     /// Connections that are open, used or not.
     pub open: usize,
     /// Those of them that nobody uses.
@@ -59,6 +63,8 @@ impl Pool {
             closed: figures.closed.value(),
             checks_passed: figures.checks_passed.value(),
             checks_failed: figures.checks_failed.value(),
+            names_found: self.dialer.addresses.found.value(),
+            names_failed: self.dialer.addresses.failed.value(),
             open: state.open.saturating_sub(state.dialing),
             idle: state.idle.len(),
             max: self.limits.load().max_connections,

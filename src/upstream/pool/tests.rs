@@ -3,12 +3,12 @@
 use hyper_util::rt::TokioIo;
 use tower::util::BoxCloneSyncService;
 
-use super::super::{Balance, HostHeader, Io};
+use super::super::{Address, Balance, HostHeader, Io, Name};
 use super::*;
 
 /// A pool of at most one connection, to a server that never says anything.
 fn pool_of_one() -> Arc<Pool> {
-    let connector = BoxCloneSyncService::new(tower::service_fn(|_: http::Uri| async {
+    let connector = BoxCloneSyncService::new(tower::service_fn(|_: Address| async {
         let (near, far) = tokio::io::duplex(1024);
         tokio::spawn(async move {
             let _far = far;
@@ -16,7 +16,7 @@ fn pool_of_one() -> Arc<Pool> {
         });
         Ok::<_, std::io::Error>(Box::new(TokioIo::new(near)) as Box<dyn Io>)
     }));
-    Arc::new(Pool::new("http://a".parse().unwrap(), &spec(), connector, Clock::start()))
+    Arc::new(Pool::new("http://a".parse().unwrap(), &spec(), Network::in_memory(connector), Clock::start()))
 }
 
 fn limits() -> Limits {
@@ -34,6 +34,7 @@ fn spec() -> Spec {
         connect_timeout: hour,
         first_byte_timeout: hour,
         body_timeout: hour,
+        dns_refresh: hour,
         idle_timeout: hour,
         max_age: hour,
         retries: 0,
@@ -55,6 +56,36 @@ async fn a_connection_given_to_one_who_leaves_at_that_moment_is_not_lost() {
     drop(leaving);
     assert_eq!((pool.stats().open, pool.busy()), (0, 0));
     assert!(pool.wait_for_one(&limits).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_to_an_address_that_has_vanished_is_not_used_again() {
+    let turn = Arc::new(std::sync::atomic::AtomicU16::new(0));
+    let other_each_time = tower::service_fn(move |_: Name| {
+        let port = turn.fetch_add(1, Ordering::Relaxed);
+        async move { Ok::<_, std::io::Error>(vec![([10, 0, 0, 1], port).into()]) }
+    });
+    let connector = pool_of_one().dialer.connector();
+    let network = Network { connector, resolver: BoxCloneSyncService::new(other_each_time) };
+    let (clock, limits) = (Clock::start(), limits());
+    let spec = Spec { max_connections: 2, ..spec() };
+    let pool = Arc::new(Pool::new("http://a".parse().unwrap(), &spec, network, clock));
+    let [leased, idle] =
+        [pool.wait_for_one(&limits).await.unwrap(), pool.wait_for_one(&limits).await.unwrap()];
+    idle.give_back();
+    assert!(pool.dialer.addresses.look_up(clock.now()).await);
+    pool.sweep(clock.now());
+    assert_eq!((pool.stats().open, pool.stats().idle), (1, 0));
+    leased.give_back();
+    assert_eq!(pool.stats().open, 0);
+}
+
+#[test]
+fn connections_end_a_tenth_earlier_or_later_than_their_age() {
+    let (hour, born) = (Duration::from_secs(3600), Clock::start().now() + Duration::from_secs(7200));
+    let ends: Vec<_> = (0..100).map(|_| scattered(born, hour) + hour).collect();
+    let (first, last) = (ends.iter().min().unwrap(), ends.iter().max().unwrap());
+    assert!(*first >= born + hour * 9 / 10 && *last <= born + hour * 11 / 10 && last > first);
 }
 
 #[tokio::test(start_paused = true)]

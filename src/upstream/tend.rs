@@ -1,4 +1,4 @@
-//! Health checks: asking a server from time to time whether it is well.
+//! What a server needs from time to time: health checks, and looking its name up anew.
 //!
 //! Each check is a GET on a connection of its own, under the server's own name, so that it also finds out whether a
 //! connection can be opened. Well is who answers with 2xx or 3xx in time. Checks are in no figure of what clients have
@@ -13,7 +13,6 @@ use http::{Request, StatusCode, Uri};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::connection::Connection;
 use super::pool::Pool;
 use super::sending::Sending;
 use super::standing::CheckRules;
@@ -83,8 +82,28 @@ impl Checks {
 }
 
 impl Pool {
-    /// Starts the health check that is due; when it is to be called again.
+    /// Starts what is due; when it is to be called again.
     pub(super) fn tend(self: &Arc<Self>, now: Instant) -> Option<Instant> {
+        let look_up = self.tend_addresses(now);
+        let check = self.tend_health(now);
+        look_up.into_iter().chain(check).min()
+    }
+
+    fn tend_addresses(self: &Arc<Self>, now: Instant) -> Option<Instant> {
+        let (is_due, next) = self.dialer.addresses.due(now);
+        if is_due {
+            let pool = Arc::clone(self);
+            tokio::spawn(async move {
+                if pool.dialer.addresses.look_up(now).await {
+                    tracing::info!(server = %pool.server(), "the name has other addresses");
+                    pool.sweep(pool.clock.now());
+                }
+            });
+        }
+        next
+    }
+
+    fn tend_health(self: &Arc<Self>, now: Instant) -> Option<Instant> {
         let (due, next) = self.checks.due(now);
         if let Some(spec) = due {
             let pool = Arc::clone(self);
@@ -108,8 +127,7 @@ impl Pool {
         let mut sending = Sending::new(Box::new(request), None, self.clock.now());
         sending.name_host(self.server());
         let asked = async {
-            let mut connection =
-                Connection::open(self.connector.clone(), self.server(), spec.timeout, self.clock).await?;
+            let mut connection = self.open(spec.timeout).await?;
             let patience = Patience { first_byte: spec.timeout, body: spec.timeout };
             connection.exchange(&mut sending, Some(patience)).await
         };
