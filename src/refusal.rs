@@ -96,8 +96,15 @@ impl Refusal {
 
     /// Whether no connection to the upstream came about, so that it knows nothing of the request.
     pub fn is_connect_failure(&self) -> bool {
-        use upstream::Error::{ConnectTimeout, ConnectionRefused, Dns};
-        matches!(self, Self::Upstream(ConnectionRefused | ConnectTimeout | Dns))
+        use upstream::Error::{
+            ConnectTimeout, ConnectionRefused, Dns, TlsAlert, TlsCertificate, TlsProtocol,
+        };
+        matches!(
+            self,
+            Self::Upstream(
+                ConnectionRefused | ConnectTimeout | Dns | TlsAlert | TlsCertificate | TlsProtocol
+            )
+        )
     }
 
     /// Whether the message itself is broken, so that nothing more can be read from its connection.

@@ -7,10 +7,12 @@
 mod addresses;
 mod balance;
 mod body;
+mod channel;
 mod connect;
 mod connection;
 mod dial;
 mod forward;
+mod multiplexed;
 mod pool;
 mod relay;
 mod retry;
@@ -18,6 +20,7 @@ mod sending;
 mod server;
 mod standing;
 mod tend;
+mod tls;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,6 +39,7 @@ pub use pool::ServerStats;
 pub use server::{Scheme, Server};
 pub use standing::{BreakerRules, CheckRules, ServerState};
 pub use tend::HealthSpec;
+pub use tls::{TlsFiles, TlsSpec};
 
 use self::balance::{Balancer, Chosen, no_server};
 use self::pool::Pool;
@@ -98,6 +102,8 @@ pub struct Spec {
     pub breaker: Option<BreakerRules>,
     /// How its health is checked.
     pub health: Option<HealthSpec>,
+    /// TLS, where a server speaks it.
+    pub tls: Option<TlsSpec>,
     /// Which `Host` is sent.
     pub host: HostHeader,
 }
@@ -120,6 +126,18 @@ pub enum Error {
     /// The connection did not open in time.
     #[error("the connection to the upstream did not open in time")]
     ConnectTimeout,
+    /// The server's certificate is not to be believed.
+    #[error("the upstream's certificate was not accepted")]
+    TlsCertificate,
+    /// The server does not want us.
+    #[error("the upstream refused the TLS handshake")]
+    TlsAlert,
+    /// The handshake failed otherwise.
+    #[error("the TLS handshake with the upstream failed")]
+    TlsProtocol,
+    /// Another protocol was asked for on a connection that many share.
+    #[error("the upstream speaks HTTP/2, in which there are no upgrades")]
+    NoUpgrade,
     /// The name of the server did not resolve.
     #[error("the name of the upstream server could not be resolved")]
     Dns,
@@ -137,7 +155,7 @@ pub enum Error {
 impl Error {
     /// Whether it speaks against the server rather than against how much is asked of it.
     fn blames_the_server(self) -> bool {
-        !matches!(self, Self::AcquireTimeout | Self::NoServer { .. })
+        !matches!(self, Self::AcquireTimeout | Self::NoServer { .. } | Self::NoUpgrade)
     }
 }
 
@@ -360,8 +378,13 @@ impl Live {
 /// in vain has waited enough.
 fn is_worth_another_try(error: Error, servers: usize) -> bool {
     match error {
-        Error::AcquireTimeout | Error::NoServer { .. } => false,
-        Error::ConnectionRefused | Error::ConnectTimeout | Error::Dns => servers > 1,
+        Error::AcquireTimeout | Error::NoServer { .. } | Error::NoUpgrade => false,
+        Error::ConnectionRefused
+        | Error::ConnectTimeout
+        | Error::Dns
+        | Error::TlsCertificate
+        | Error::TlsAlert
+        | Error::TlsProtocol => servers > 1,
         Error::ConnectionTerminated | Error::InvalidResponse | Error::ResponseTimeout => true,
     }
 }

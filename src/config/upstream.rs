@@ -10,7 +10,7 @@ use super::values::Period;
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Upstream {
-    /// The servers, `http://HOST:PORT`; at least one. The only key of an upstream without a default.
+    /// The servers, `http://`, `https://` or `h2c://HOST:PORT`, or `unix:/PATH`; at least one. The only key of an upstream without a default.
     #[schemars(with = "Vec<String>")]
     pub servers: Vec<Spanned<String>>,
     /// How a server is chosen.
@@ -50,6 +50,9 @@ pub struct Upstream {
     /// How a server's health is checked. Absent: not at all.
     #[schemars(with = "Option<Health>")]
     pub health: Option<Health>,
+    /// TLS towards `https://` servers. Absent: the system's roots, no certificate of our own.
+    #[schemars(with = "Option<Tls>")]
+    pub tls: Option<Spanned<Tls>>,
     /// Which Host the backend sees.
     pub host: Host,
 }
@@ -71,6 +74,7 @@ impl Default for Upstream {
             retry_budget: 0.1,
             breaker: None,
             health: None,
+            tls: None,
             host: Host::Preserve,
         }
     }
@@ -130,6 +134,23 @@ impl Default for Health {
             healthy_after: 2,
         }
     }
+}
+
+/// TLS towards the servers of an upstream.
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(inline)]
+pub struct Tls {
+    /// A PEM file of certificates whose signatures are believed. Empty: those that the system believes.
+    pub ca: String,
+    /// A PEM file with the certificate that servers are shown, the leaf first. Empty: none.
+    pub cert: String,
+    /// The PEM file with its key.
+    pub key: String,
+    /// The name that servers are asked for and verified by. Empty: each server's own.
+    pub server_name: String,
+    /// Whether whatever certificate comes is taken: whoever is in between reads and changes everything.
+    pub insecure: bool,
 }
 
 /// How a server is chosen.

@@ -49,6 +49,10 @@ impl Refusal {
             Self::Upstream(Up::AcquireTimeout) => NO_CONNECTION,
             Self::Upstream(Up::ConnectionRefused) => UNREACHABLE,
             Self::Upstream(Up::Dns) => UNKNOWN_NAME,
+            Self::Upstream(Up::TlsCertificate) => BAD_CERTIFICATE,
+            Self::Upstream(Up::TlsAlert) => TLS_ALERT,
+            Self::Upstream(Up::TlsProtocol) => TLS_FAILED,
+            Self::Upstream(Up::NoUpgrade) => NO_UPGRADE,
             Self::Upstream(Up::ConnectionTerminated) => CLOSED,
             Self::Upstream(Up::InvalidResponse) => INVALID_RESPONSE,
             Self::UnaskedUpgrade => UNASKED_UPGRADE,
@@ -144,6 +148,30 @@ const UNKNOWN_NAME: Kind = kind(
     "upstream-unknown",
     "The upstream's name did not resolve",
     "forebay; error=dns_error",
+);
+const BAD_CERTIFICATE: Kind = kind(
+    StatusCode::BAD_GATEWAY,
+    "upstream-certificate",
+    "The upstream's certificate was not accepted",
+    "forebay; error=tls_certificate_error",
+);
+const TLS_ALERT: Kind = kind(
+    StatusCode::BAD_GATEWAY,
+    "upstream-tls",
+    "The upstream refused the TLS handshake",
+    "forebay; error=tls_alert_received",
+);
+const TLS_FAILED: Kind = kind(
+    StatusCode::BAD_GATEWAY,
+    "upstream-tls",
+    "The TLS handshake with the upstream failed",
+    "forebay; error=tls_protocol_error",
+);
+const NO_UPGRADE: Kind = kind(
+    StatusCode::BAD_GATEWAY,
+    "upstream-no-upgrade",
+    "The upstream cannot switch protocols",
+    "forebay; error=http_upgrade_failed",
 );
 const CLOSED: Kind = kind(
     StatusCode::BAD_GATEWAY,

@@ -69,8 +69,8 @@ impl ResponseBody {
 
     /// The bare stream behind a 101, with what the server sent right after it.
     pub async fn into_tunnel(mut self) -> Option<(Box<dyn Io>, Bytes, TunnelPlace)> {
-        let (connection, place) = self.lease.take()?.detach();
-        let (io, early) = connection?.into_stream().await?;
+        let (connection, place) = self.lease.take()?.detach()?;
+        let (io, early) = connection.into_stream().await?;
         Some((io, early, place))
     }
 
@@ -138,22 +138,22 @@ impl ResponseBody {
     fn poll_received(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self;
         let next = match &mut this.lease {
-            Some(lease) => lease.connection().poll_body(&mut this.incoming, cx),
+            Some(lease) => lease.channel().poll_body(&mut this.incoming, cx),
             None => Pin::new(&mut this.incoming).poll_frame(cx),
         };
         match next {
             Poll::Pending => {
                 let Some(lease) = &mut this.lease else { return Poll::Ready(None) };
-                lease.connection().poll_stalled(this.patience, cx).map(|()| {
+                lease.channel().poll_stalled(this.patience, cx).map(|()| {
                     this.lease = None;
                     Some(Err(BodyError::Stalled))
                 })
             }
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some(lease) = &mut this.lease {
-                    lease.connection().progressed();
+                    lease.channel().progressed();
                     if this.incoming.is_end_stream() {
-                        lease.connection().step();
+                        lease.channel().step();
                         this.finish();
                     }
                 }
@@ -165,7 +165,7 @@ impl ResponseBody {
             }
             Poll::Ready(None) => {
                 if let Some(lease) = &mut this.lease {
-                    lease.connection().step();
+                    lease.channel().step();
                 }
                 this.finish();
                 Poll::Ready(None)

@@ -28,7 +28,7 @@ use crate::http::body::{RequestBody, UploadOutcome};
 use crate::http::fields::{self, Present, TransferCoding};
 
 /// The largest response head that is read.
-const MAX_RESPONSE_HEAD: usize = 128 * 1024;
+pub(super) const MAX_RESPONSE_HEAD: usize = 128 * 1024;
 
 /// An open connection.
 pub(super) struct Connection {
@@ -200,7 +200,7 @@ fn poll_driver(
 }
 
 /// By when the server has to do what comes next.
-struct Watch {
+pub(super) struct Watch {
     upload: Option<UploadOutcome>,
     seen: Option<u32>,
     since: Instant,
@@ -208,17 +208,27 @@ struct Watch {
 }
 
 impl Watch {
-    fn new(upload: Option<UploadOutcome>, since: Instant, patience: Patience) -> Self {
+    pub(super) fn new(upload: Option<UploadOutcome>, since: Instant, patience: Patience) -> Self {
         let seen = upload.as_ref().and_then(UploadOutcome::progress);
         Self { upload, seen, since, patience }
     }
 
-    fn deadline(&mut self, clock: Clock) -> Instant {
+    pub(super) fn deadline(&mut self, clock: Clock) -> Instant {
         let progress = self.upload.as_ref().and_then(UploadOutcome::progress);
         if progress != self.seen {
             (self.seen, self.since) = (progress, clock.now());
         }
         self.since + self.patience.after(progress)
+    }
+}
+
+/// Refuses a head whose body could be read in two ways.
+pub(super) fn accept_framing(response: Response<Incoming>) -> Result<Response<Incoming>, Error> {
+    let (headers, version) = (response.headers(), response.version());
+    if is_framed_once(headers, Present::of(headers), version) {
+        Ok(response)
+    } else {
+        Err(Error::InvalidResponse)
     }
 }
 

@@ -7,12 +7,15 @@ use tower::ServiceExt as _;
 
 use super::addresses::{Addresses, Route};
 use super::connect::{Connector, Io, Network};
-use super::{Error, Server};
+use super::server::Place;
+use super::tls::TlsSpec;
+use super::{Error, Scheme, Server};
 use crate::clock::Clock;
 
 /// What opens the connections to one server.
 #[derive(Debug)]
 pub(super) struct Dialer {
+    server: Server,
     connector: Connector,
     pub(super) addresses: Addresses,
     clock: Clock,
@@ -22,12 +25,14 @@ pub(super) struct Dialer {
 pub(super) struct Line {
     pub(super) io: Box<dyn Io>,
     pub(super) route: Route,
+    /// Whether HTTP/2 is spoken on it.
+    pub(super) is_http_2: bool,
 }
 
 impl Dialer {
     pub(super) fn new(server: &Server, network: Network, dns_refresh: Duration, clock: Clock) -> Self {
         let addresses = Addresses::new(server, network.resolver, dns_refresh);
-        Self { connector: network.connector, addresses, clock }
+        Self { server: server.clone(), connector: network.connector, addresses, clock }
     }
 
     /// What opens its streams.
@@ -37,7 +42,7 @@ impl Dialer {
     }
 
     /// A stream to the first address that can be reached; all of it takes `limit` at most.
-    pub(super) async fn dial(&self, limit: Duration) -> Result<Line, Error> {
+    pub(super) async fn dial(&self, limit: Duration, tls: Option<&TlsSpec>) -> Result<Line, Error> {
         let deadline = self.clock.now() + limit;
         let found = tokio::time::timeout_at(deadline, self.addresses.to_try(self.clock.now())).await;
         let routes = found.map_err(|_| Error::Dns)??;
@@ -45,8 +50,8 @@ impl Dialer {
         for (left, route) in (1..=routes.len()).rev().zip(routes) {
             let now = self.clock.now();
             let share = deadline.saturating_duration_since(now) / u32::try_from(left).unwrap_or(u32::MAX);
-            match tokio::time::timeout(share, self.open(&route)).await {
-                Ok(Ok(io)) => return Ok(Line { io, route }),
+            match tokio::time::timeout(share, self.open(&route, tls)).await {
+                Ok(Ok((io, is_http_2))) => return Ok(Line { io, route, is_http_2 }),
                 Ok(Err(error)) => failure = error,
                 Err(_) => failure = Error::ConnectTimeout,
             }
@@ -55,11 +60,19 @@ impl Dialer {
         Err(failure)
     }
 
-    async fn open(&self, route: &Route) -> Result<Box<dyn Io>, Error> {
-        self.connector.clone().oneshot(route.address().clone()).await.map_err(|error| match error.kind() {
+    /// A stream to one address, and whether HTTP/2 is spoken on it.
+    async fn open(&self, route: &Route, tls: Option<&TlsSpec>) -> Result<(Box<dyn Io>, bool), Error> {
+        let opened = self.connector.clone().oneshot(route.address().clone()).await;
+        let io = opened.map_err(|error| match error.kind() {
             io::ErrorKind::TimedOut => Error::ConnectTimeout,
             _ => Error::ConnectionRefused,
-        })
+        })?;
+        match (self.server.scheme(), self.server.place(), tls) {
+            (Scheme::Https, Place::Network { host, .. }, Some(tls)) => tls.secure(host, io).await,
+            // Never in the clear by mistake.
+            (Scheme::Https, ..) => Err(Error::TlsProtocol),
+            (scheme, ..) => Ok((io, scheme == Scheme::H2c)),
+        }
     }
 }
 
@@ -96,7 +109,7 @@ mod tests {
     async fn every_address_is_tried_within_the_time_for_all() {
         let dialer = dialer(&["10.0.0.1:1", "10.0.0.2:1", "10.0.0.3:1"]);
         for _ in 0..3 {
-            let line = dialer.dial(Duration::from_secs(3)).await.unwrap();
+            let line = dialer.dial(Duration::from_secs(3), None).await.unwrap();
             assert_eq!(line.route.address().to_string(), "10.0.0.3:1");
         }
     }
@@ -109,7 +122,7 @@ mod tests {
         ] {
             let (dialer, limit) = (dialer(Box::leak(Box::new(addresses))), Duration::from_secs(2));
             let began = dialer.clock.now();
-            assert_eq!(dialer.dial(limit).await.err(), Some(expected));
+            assert_eq!(dialer.dial(limit, None).await.err(), Some(expected));
             assert!(dialer.clock.now() - began <= limit);
         }
     }

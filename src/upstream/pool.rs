@@ -4,37 +4,41 @@
 //! given up wastes none, and there is never more than one dial for each that waits.
 
 mod lease;
+mod limits;
+mod opening;
+mod shared;
 mod stats;
+mod verdict;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::AtomicU64;
 
 use arc_swap::ArcSwap;
-use http::{Response, StatusCode};
+use http::Response;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 pub(super) use self::lease::{Lease, TunnelPlace};
+use self::limits::Limits;
+use self::shared::Dialect;
 pub use self::stats::ServerStats;
 use super::body::ResponseBody;
+use super::channel::Channel;
 use super::connect::Network;
 use super::connection::Connection;
 use super::dial::Dialer;
+use super::multiplexed::Multiplexed;
 use super::sending::Sending;
-use super::standing::{BreakerRules, Change, Standing, Trial};
+use super::standing::{Standing, Trial};
 use super::tend::Checks;
-use super::{Error, Patience, Server, Spec};
+use super::{Error, Server, Spec};
 use crate::clock::Clock;
-use crate::clock::jitter::jittered;
 use crate::metrics::{Counter, Gauge, TimeTotal};
 
 /// The most that may wait for a connection; beyond it they are turned away at once.
 const MAX_WAITING: usize = 20_000;
-/// How long a server that could not be reached is the last choice.
-const SHUNNED: Duration = Duration::from_secs(1);
 
 /// The pool of one server.
 #[derive(Debug)]
@@ -43,6 +47,7 @@ pub(super) struct Pool {
     upstream: Arc<str>,
     server: Server,
     pub(super) dialer: Dialer,
+    dialect: Dialect,
     pub(super) clock: Clock,
     limits: ArcSwap<Limits>,
     state: Mutex<State>,
@@ -59,23 +64,14 @@ pub(super) struct Pool {
     first_byte: TimeTotal,
 }
 
-#[derive(Debug)]
-struct Limits {
-    max_connections: usize,
-    acquire_timeout: Duration,
-    connect_timeout: Duration,
-    idle_timeout: Duration,
-    max_age: Duration,
-    patience: Patience,
-    breaker: Option<BreakerRules>,
-}
-
 #[derive(Debug, Default)]
 struct State {
     /// The most recently used one last.
     #[expect(clippy::vec_box, reason = "a connection is handed on many times and moved never")]
     idle: Vec<Box<Connection>>,
-    /// Idle, leased and being opened.
+    /// Connections that many use at a time.
+    shared: Vec<Arc<Multiplexed>>,
+    /// Idle, leased, shared and being opened.
     open: usize,
     dialing: usize,
     waiting: VecDeque<oneshot::Sender<Result<Lease, Error>>>,
@@ -121,6 +117,7 @@ impl Pool {
         Self {
             upstream: Arc::clone(&spec.name),
             dialer: Dialer::new(&server, network, spec.dns_refresh, clock),
+            dialect: Dialect::of(server.scheme()),
             server,
             clock,
             limits: ArcSwap::from_pointee(Limits::from(spec)),
@@ -160,44 +157,6 @@ impl Pool {
         self.busy.value()
     }
 
-    /// Whether the server has just been found unreachable.
-    pub(super) fn is_shunned(&self, now: Instant) -> bool {
-        let failed_at = self.dial_failed_at.load(Ordering::Relaxed);
-        failed_at > 0
-            && self.clock.since_start(now).saturating_sub(Duration::from_millis(failed_at)) < SHUNNED
-    }
-
-    /// The one try that an open breaker allows when its time is over.
-    pub(super) fn try_again(&self, now: Instant) -> Option<Trial<'_>> {
-        self.standing.try_again(now, self.limits.load().breaker)
-    }
-
-    /// Whether the next request may reach the server.
-    pub(super) fn may_be_asked(&self, now: Instant) -> bool {
-        self.standing.state(now).may_be_asked()
-    }
-
-    /// For how long the server gets no request, as far as that is known.
-    pub(super) fn out_for(&self, now: Instant) -> Duration {
-        self.standing.out_for(now).unwrap_or_else(|| self.checks.interval())
-    }
-
-    /// Says in the log what has changed in the server's standing.
-    pub(super) fn tell(&self, change: Option<Change>) {
-        let (upstream, server) = (&*self.upstream, &self.server);
-        match change {
-            None => {}
-            Some(Change::Opened) => {
-                tracing::warn!(upstream, %server, "the server fails again and again; it gets no requests for a while");
-            }
-            Some(Change::Closed) => tracing::info!(upstream, %server, "the server answers again"),
-            Some(Change::TurnedUnhealthy) => {
-                tracing::warn!(upstream, %server, "health checks fail; the server gets no requests");
-            }
-            Some(Change::TurnedHealthy) => tracing::info!(upstream, %server, "health checks pass again"),
-        }
-    }
-
     /// One exchange: a connection, the request, the response's head. Kept connections that turn out to be closed before
     /// a byte was sent cost nothing but the next try.
     pub(super) async fn exchange(
@@ -214,17 +173,7 @@ impl Pool {
                 Ok(response) => break Ok(response),
             }
         };
-        let verdict = match &outcome {
-            Ok(response) => Some(!is_gateway_failure(response.status())),
-            // Of a kept connection that was closed in the moment of use nobody is to blame.
-            Err(error) => {
-                self.failures.inc();
-                (error.blames_the_server() && !sending.crossed_a_close).then_some(false)
-            }
-        };
-        if let Some(has_succeeded) = verdict {
-            self.tell(self.standing.judge(has_succeeded, trial, sending.now, limits.breaker));
-        }
+        self.judge(&outcome, trial, sending, &limits);
         outcome
     }
 
@@ -233,6 +182,7 @@ impl Pool {
         limits: &Limits,
         sending: &mut Sending<'_>,
     ) -> Result<Response<ResponseBody>, Tried> {
+        sending.crossed_a_close = false;
         let mut lease = match self.take_idle(limits, sending.now) {
             Some(lease) => lease,
             // Fails with the request still unsent: this is the one failure after which any request may be sent elsewhere.
@@ -242,10 +192,10 @@ impl Pool {
                 lease
             }
         };
-        let is_kept = lease.connection().is_used;
+        let is_kept = lease.channel().is_kept();
         let began = sending.now;
         let patience = sending.commitment.is_none().then_some(limits.patience);
-        match lease.connection().exchange(sending, patience).await {
+        match lease.channel().exchange(sending, patience).await {
             Ok(response) => {
                 self.first_byte.add(sending.now.saturating_duration_since(began));
                 Ok(ResponseBody::attach(response, lease, limits.patience.body))
@@ -264,6 +214,11 @@ impl Pool {
     }
 
     fn pop_idle(self: &Arc<Self>, state: &mut State, limits: &Limits, now: Instant) -> Option<Lease> {
+        if !state.shared.is_empty()
+            && let Some(lease) = self.take_stream(state, limits, now)
+        {
+            return Some(lease);
+        }
         while let Some(mut connection) = state.idle.pop() {
             if self.may_be_kept(&mut connection, limits, now) && limits.is_fresh(&connection, now) {
                 return Some(self.lease(connection));
@@ -301,59 +256,7 @@ impl Pool {
 
     fn lease(self: &Arc<Self>, connection: Box<Connection>) -> Lease {
         self.busy.inc();
-        Lease::new(connection, Arc::clone(self))
-    }
-
-    /// Starts the dials that are missing: one for each that waits, within the cap.
-    fn serve_waiting(self: &Arc<Self>) {
-        let limits = self.limits.load();
-        let mut state = self.state.lock();
-        let has_room = limits.max_connections == 0 || state.open < limits.max_connections;
-        if state.waiting.is_empty() || !has_room {
-            return;
-        }
-        state.waiting.retain(|waiting| !waiting.is_closed());
-        while state.dialing < state.waiting.len()
-            && (limits.max_connections == 0 || state.open < limits.max_connections)
-        {
-            state.dialing += 1;
-            state.open += 1;
-            let (pool, limits) = (Arc::clone(self), Arc::clone(&limits));
-            tokio::spawn(async move { pool.dial(&limits).await });
-        }
-    }
-
-    async fn dial(self: Arc<Self>, limits: &Limits) {
-        let began = self.clock.now();
-        match self.open(limits.connect_timeout).await {
-            Ok(mut connection) => {
-                connection.born = scattered(connection.born, limits.max_age);
-                self.created.inc();
-                self.connect_time.add(self.clock.now().saturating_duration_since(began));
-                self.hand_over(connection);
-                // Only now: until somebody has got the connection, nobody else dials for the one who waits for it.
-                self.state.lock().dialing -= 1;
-            }
-            Err(error) => {
-                let now = self.clock.since_start(self.clock.now()).as_millis();
-                self.dial_failed_at.store(u64::try_from(now).unwrap_or(u64::MAX).max(1), Ordering::Relaxed);
-                let mut state = self.state.lock();
-                state.dialing -= 1;
-                state.open -= 1;
-                while let Some(waiting) = state.waiting.pop_front() {
-                    if waiting.send(Err(error)).is_ok() {
-                        break;
-                    }
-                }
-            }
-        }
-        self.serve_waiting();
-    }
-
-    /// A new connection.
-    pub(super) async fn open(&self, limit: Duration) -> Result<Box<Connection>, Error> {
-        let line = self.dialer.dial(limit).await?;
-        Connection::over(line, self.clock).await
+        Lease::new(Channel::Own(connection), Arc::clone(self))
     }
 
     /// Gives a connection to whoever waits first, or keeps it. It travels as a lease: one who leaves in the moment of
@@ -408,46 +311,10 @@ impl Pool {
         });
         let closed = before - state.idle.len();
         state.open -= closed;
+        self.retire(&mut state, &limits, now);
         self.recycled.add(closed as u64);
         drop(state);
         self.serve_waiting();
-    }
-}
-
-/// A birth that ends a life of `max_age` up to a tenth earlier or later.
-fn scattered(born: Instant, max_age: Duration) -> Instant {
-    let tenth = max_age / 10;
-    let later = born + jittered(max_age).saturating_sub(max_age - tenth);
-    later.checked_sub(tenth).unwrap_or(born)
-}
-
-/// Whether a status says that the server itself is out of order, or what stands behind it.
-fn is_gateway_failure(status: StatusCode) -> bool {
-    matches!(status, StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT)
-}
-
-impl Limits {
-    fn is_fresh(&self, connection: &Connection, now: Instant) -> bool {
-        let idle = now.saturating_duration_since(connection.idle_since);
-        idle < connection.keep_alive.map_or(self.idle_timeout, |said| said.min(self.idle_timeout))
-    }
-
-    fn is_young(&self, connection: &Connection, now: Instant) -> bool {
-        now.saturating_duration_since(connection.born) < self.max_age
-    }
-}
-
-impl From<&Spec> for Limits {
-    fn from(spec: &Spec) -> Self {
-        Self {
-            max_connections: spec.max_connections,
-            acquire_timeout: spec.acquire_timeout,
-            connect_timeout: spec.connect_timeout,
-            idle_timeout: spec.idle_timeout,
-            max_age: spec.max_age,
-            patience: Patience::from(spec),
-            breaker: spec.breaker,
-        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! A request on its way, from server to server until one takes it.
 
-use http::header::{HeaderName, HeaderValue};
+use http::header::{HeaderName, HeaderValue, UPGRADE};
 use http::{Method, Request, Uri};
 use http_body::Body as _;
 use tokio::time::Instant;
@@ -42,6 +42,11 @@ impl<'c> Sending<'c> {
         let is_repeatable =
             |request: &Request<RequestBody>| request.method().is_safe() && request.body().is_end_stream();
         self.request.as_ref().is_some_and(|request| is_repeatable(request))
+    }
+
+    /// Whether it asks for another protocol on its connection.
+    pub(super) fn asks_for_an_upgrade(&self) -> bool {
+        self.request.as_ref().is_some_and(|request| request.headers().contains_key(UPGRADE))
     }
 
     pub(super) fn name_host(&mut self, server: &Server) {

@@ -127,9 +127,9 @@ impl Pool {
         let mut sending = Sending::new(Box::new(request), None, self.clock.now());
         sending.name_host(self.server());
         let asked = async {
-            let mut connection = self.open(spec.timeout).await?;
+            let mut channel = self.open(spec.timeout).await?.into_channel();
             let patience = Patience { first_byte: spec.timeout, body: spec.timeout };
-            connection.exchange(&mut sending, Some(patience)).await
+            channel.exchange(&mut sending, Some(patience)).await
         };
         let response =
             tokio::time::timeout(spec.timeout, asked).await.map_err(|_| Error::ResponseTimeout)??;

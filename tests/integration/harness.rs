@@ -7,6 +7,7 @@ pub(crate) mod backend;
 pub(crate) mod client;
 pub(crate) mod command;
 pub(crate) mod h2;
+pub(crate) mod modern;
 pub(crate) mod origin;
 pub(crate) mod process;
 pub(crate) mod proxy;

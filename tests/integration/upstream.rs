@@ -3,8 +3,10 @@
 mod balance;
 mod breaker;
 mod health;
+mod http2;
 mod places;
 mod restarts;
+mod tls;
 
 use crate::harness::origin::dead_address;
 use crate::harness::{

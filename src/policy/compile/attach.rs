@@ -23,7 +23,7 @@ use crate::policy::{
 use crate::rate_limit::{self, Buckets, Charge, Quota, RateLimit};
 use crate::router::Router;
 use crate::server::Bounds;
-use crate::upstream::Cluster;
+use crate::upstream::{Cluster, TlsSpec};
 
 /// Puts a plan into effect on the state, and gives the policy for it.
 pub fn attach(plan: Plan<'_>, state: &State) -> Policy {
@@ -63,6 +63,12 @@ struct Parts<'p> {
 
 fn upstream(spec: crate::upstream::Spec, state: &State) -> (Arc<str>, Arc<Cluster>) {
     let name = Arc::clone(&spec.name);
+    if spec.tls.as_ref().is_some_and(TlsSpec::is_insecure) {
+        tracing::warn!(
+            upstream = &*name,
+            "tls.insecure: whatever certificate comes is taken; whoever is in between reads and changes everything"
+        );
+    }
     let cluster = match state.upstreams.find(&name) {
         Some(kept) => {
             kept.reconfigure(spec);

@@ -1,53 +1,77 @@
-//! The use of one connection of a pool: it comes back, is closed, or leaves as a tunnel, and the books are right each time.
+//! The use of a channel of a pool: it comes back, is closed, or leaves as a tunnel, and the books are right each time.
 
 use std::sync::Arc;
 
 use super::Pool;
+use crate::upstream::channel::Channel;
 use crate::upstream::connection::Connection;
 
-/// The use of a connection; given back when its response was read to the end, closed when dropped before that.
+/// The use of a channel; given back when its response was read to the end, closed when dropped before that.
 #[derive(Debug)]
 pub(in crate::upstream) struct Lease {
-    connection: Option<Box<Connection>>,
+    channel: Option<Channel>,
     pool: Arc<Pool>,
 }
 
 impl Lease {
-    pub(super) fn new(connection: Box<Connection>, pool: Arc<Pool>) -> Self {
-        Self { connection: Some(connection), pool }
+    pub(super) fn new(channel: Channel, pool: Arc<Pool>) -> Self {
+        Self { channel: Some(channel), pool }
     }
 
-    #[expect(clippy::expect_used, reason = "the connection is there until the lease is consumed")]
-    pub(in crate::upstream) fn connection(&mut self) -> &mut Connection {
-        self.connection.as_mut().expect("a lease holds its connection")
+    #[expect(clippy::expect_used, reason = "the channel is there until the lease is consumed")]
+    pub(in crate::upstream) fn channel(&mut self) -> &mut Channel {
+        self.channel.as_mut().expect("a lease holds its channel")
     }
 
     /// The response was read to the end.
     pub(in crate::upstream) fn give_back(mut self) {
-        if let Some(connection) = self.connection.take() {
-            self.pool.put_back(connection);
+        match self.channel.take() {
+            Some(Channel::Own(connection)) => self.pool.put_back(connection),
+            // A stream is over when its response is.
+            stream => self.channel = stream,
         }
     }
 
     /// Nobody took it.
     pub(super) fn take_back(mut self) -> Option<Box<Connection>> {
-        self.pool.busy.dec();
-        self.connection.take()
+        match self.channel.take() {
+            Some(Channel::Own(connection)) => {
+                self.pool.busy.dec();
+                Some(connection)
+            }
+            stream => {
+                self.channel = stream;
+                None
+            }
+        }
     }
 
     /// The connection leaves the pool for good, as a tunnel; it counts until its place is dropped.
-    pub(in crate::upstream) fn detach(mut self) -> (Option<Box<Connection>>, TunnelPlace) {
-        let connection = self.connection.take();
-        (connection, TunnelPlace(Arc::clone(&self.pool)))
+    pub(in crate::upstream) fn detach(mut self) -> Option<(Box<Connection>, TunnelPlace)> {
+        match self.channel.take() {
+            Some(Channel::Own(connection)) => Some((connection, TunnelPlace(Arc::clone(&self.pool)))),
+            stream => {
+                self.channel = stream;
+                None
+            }
+        }
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if self.connection.take().is_some() {
-            self.pool.busy.dec();
-            self.pool.state.lock().open -= 1;
-            self.pool.serve_waiting();
+        match self.channel.take() {
+            None => {}
+            Some(Channel::Own(_)) => {
+                self.pool.busy.dec();
+                self.pool.state.lock().open -= 1;
+                self.pool.serve_waiting();
+            }
+            Some(Channel::Stream(stream)) => {
+                drop(stream);
+                self.pool.busy.dec();
+                self.pool.share_streams();
+            }
         }
     }
 }

@@ -66,7 +66,8 @@ impl Pool {
             names_found: self.dialer.addresses.found.value(),
             names_failed: self.dialer.addresses.failed.value(),
             open: state.open.saturating_sub(state.dialing),
-            idle: state.idle.len(),
+            idle: state.idle.len()
+                + state.shared.iter().filter(|connection| connection.streams() == 0).count(),
             max: self.limits.load().max_connections,
             waiting: state.waiting.iter().filter(|waiting| !waiting.is_closed()).count(),
             created: self.created.value(),

@@ -1,9 +1,13 @@
 //! The books of a pool when requests come and go at the wrong moment.
 
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
 use hyper_util::rt::TokioIo;
 use tower::util::BoxCloneSyncService;
 
 use super::super::{Address, Balance, HostHeader, Io, Name};
+use super::limits::scattered;
 use super::*;
 
 /// A pool of at most one connection, to a server that never says anything.
@@ -40,6 +44,7 @@ fn spec() -> Spec {
         retries: 0,
         retry_budget: 0.0,
         breaker: None,
+        tls: None,
         health: None,
         host: HostHeader::Preserve,
     }

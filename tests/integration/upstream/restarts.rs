@@ -39,7 +39,7 @@ async fn client(address: std::net::SocketAddr, line: String, stop: Arc<AtomicBoo
             }
             // The origin died while it answered, or nobody was there to ask.
             Ok(answer) if answer.status() == 200 || matches!(answer.status(), 502..=504) => {
-                tally.refused += 1
+                tally.refused += 1;
             }
             other => tally.wrong.push(format!("{asked}: {other:?}")),
         }

@@ -1,0 +1,85 @@
+//! What exchanges and checks say of a server, and whether it is sent requests.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use http::{Response, StatusCode};
+use tokio::time::Instant;
+
+use super::Pool;
+use super::limits::Limits;
+use crate::upstream::Error;
+use crate::upstream::body::ResponseBody;
+use crate::upstream::sending::Sending;
+use crate::upstream::standing::{Change, Trial};
+
+/// How long a server that could not be reached is the last choice.
+const SHUNNED: Duration = Duration::from_secs(1);
+
+impl Pool {
+    /// Whether the server has just been found unreachable.
+    pub(in crate::upstream) fn is_shunned(&self, now: Instant) -> bool {
+        let failed_at = self.dial_failed_at.load(Ordering::Relaxed);
+        failed_at > 0
+            && self.clock.since_start(now).saturating_sub(Duration::from_millis(failed_at)) < SHUNNED
+    }
+
+    /// The one try that an open breaker allows when its time is over.
+    pub(in crate::upstream) fn try_again(&self, now: Instant) -> Option<Trial<'_>> {
+        self.standing.try_again(now, self.limits.load().breaker)
+    }
+
+    /// Whether the next request may reach the server.
+    pub(in crate::upstream) fn may_be_asked(&self, now: Instant) -> bool {
+        self.standing.state(now).may_be_asked()
+    }
+
+    /// For how long the server gets no request, as far as that is known.
+    pub(in crate::upstream) fn out_for(&self, now: Instant) -> Duration {
+        self.standing.out_for(now).unwrap_or_else(|| self.checks.interval())
+    }
+
+    /// Says in the log what has changed in the server's standing.
+    pub(in crate::upstream) fn tell(&self, change: Option<Change>) {
+        let (upstream, server) = (&*self.upstream, &self.server);
+        match change {
+            None => {}
+            Some(Change::Opened) => {
+                tracing::warn!(upstream, %server, "the server fails again and again; it gets no requests for a while");
+            }
+            Some(Change::Closed) => tracing::info!(upstream, %server, "the server answers again"),
+            Some(Change::TurnedUnhealthy) => {
+                tracing::warn!(upstream, %server, "health checks fail; the server gets no requests");
+            }
+            Some(Change::TurnedHealthy) => tracing::info!(upstream, %server, "health checks pass again"),
+        }
+    }
+
+    /// Takes note of how an exchange went.
+    pub(super) fn judge(
+        &self,
+        outcome: &Result<Response<ResponseBody>, Error>,
+        trial: Option<Trial<'_>>,
+        sending: &Sending<'_>,
+        limits: &Limits,
+    ) {
+        let verdict = match outcome {
+            Ok(response) => Some(!is_gateway_failure(response.status())),
+            // Of a kept connection that was closed in the moment of use nobody is to blame.
+            Err(error) => {
+                self.failures.inc();
+                (error.blames_the_server() && !sending.crossed_a_close).then_some(false)
+            }
+        };
+        if let Some(has_succeeded) = verdict {
+            // Of a failure before it was sent the request has taken no time.
+            let now = if has_succeeded { sending.now } else { self.clock.now() };
+            self.tell(self.standing.judge(has_succeeded, trial, now, limits.breaker));
+        }
+    }
+}
+
+/// Whether a status says that the server itself is out of order, or what stands behind it.
+fn is_gateway_failure(status: StatusCode) -> bool {
+    matches!(status, StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT)
+}
