@@ -4,9 +4,11 @@
 //! changes nothing; the end waits for what is in flight, up to `drain_timeout`.
 
 mod busy;
+mod descriptors;
 mod listening;
 mod reload;
 mod shutdown;
+mod systemd;
 mod watching;
 
 use std::net::SocketAddr;
@@ -26,7 +28,7 @@ use crate::admin::{self, Admin, Sources};
 use crate::clock::Clock;
 use crate::config::{Config, Loaded, Problems};
 use crate::logging::{Access, AccessLog, Format, Log};
-use crate::policy::compile::{attach, plan};
+use crate::policy::compile::{attach, plan_to_serve};
 use crate::policy::{Policy, State};
 use crate::proxy::{Proxy, keep_jobs, restore_jobs};
 use crate::server::Server;
@@ -64,7 +66,7 @@ impl App {
     /// See [`NotBuilt`]; nothing is bound then.
     pub fn build(loaded: &Loaded, log: Log) -> Result<Self, NotBuilt> {
         let state = Arc::new(State::new(Network::of_the_system(), Clock::start()));
-        let policy = attach(plan(loaded).map_err(NotBuilt::Config)?, &state);
+        let policy = attach(plan_to_serve(loaded).map_err(NotBuilt::Config)?, &state);
         let config = loaded.config.clone();
         let bound = Self::bind(&config, &state).map_err(NotBuilt::Environment)?;
         let (listeners, admin, admin_address) = bound;
@@ -77,13 +79,8 @@ impl App {
         config: &Config,
         state: &State,
     ) -> anyhow::Result<(Vec<Listening>, std::net::TcpListener, SocketAddr)> {
-        let listeners = config
-            .listener
-            .address
-            .0
-            .iter()
-            .map(|address| Listening::bind(address.get_ref()))
-            .collect::<anyhow::Result<Vec<_>>>()?;
+        descriptors::provide(config);
+        let listeners = Listening::all(&config.listener)?;
         let address = *config.admin.address.get_ref();
         let admin = listening::bind_admin(address)?;
         let admin_address = admin.local_addr().unwrap_or(address);
@@ -139,11 +136,14 @@ impl App {
             let server = Arc::clone(&server);
             async move { server.reap().await }
         });
+        tasks.spawn(systemd::watchdog());
         tasks.spawn(sweep(Arc::clone(&state)));
         tasks.spawn(tend_upstreams(Arc::clone(&state)));
         tasks.spawn(sweep_cache(Arc::clone(&state)));
         tasks.spawn(keep_jobs(Arc::clone(&state), Arc::clone(&policy)));
         tasks.spawn(Arc::clone(&reloader).watch());
+        reloader.warn_of_certificates();
+        systemd::ready();
         let ended = shutdown::serve_until_the_end(&state, &policy, &reloader, accepting, stop).await;
         tasks.shutdown().await;
         for (_, table) in state.jobs.list() {

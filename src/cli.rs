@@ -189,6 +189,11 @@ pub fn complain(message: &str) {
     let _ = writeln!(io::stderr(), "error: {message}");
 }
 
+/// Something to look after, on standard error.
+fn warn(message: &str) {
+    let _ = writeln!(io::stderr(), "warning: {message}");
+}
+
 /// Text on standard output. A reader that has seen enough (`| head`) is no failure.
 pub fn print(text: &str) -> ExitCode {
     let mut out = io::stdout().lock();

@@ -10,6 +10,7 @@ pub mod io;
 pub mod json;
 pub mod readings;
 pub mod reference;
+pub mod scheme;
 pub mod segment;
 pub mod tap;
 pub mod target;

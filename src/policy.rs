@@ -28,7 +28,7 @@ use crate::metrics::RouteMetrics;
 use crate::rate_limit::RateLimit;
 use crate::refusal::Refusal;
 use crate::router::Router;
-use crate::server::Bounds;
+use crate::server::{Bounds, Tls};
 use crate::upstream::Cluster;
 
 /// A configuration in force.
@@ -38,6 +38,8 @@ pub struct Policy {
     pub listener: ListenerPolicy,
     /// Whose forwarding fields are believed.
     pub trusted_proxies: TrustedProxies,
+    /// What new connections of clients are protected by.
+    pub tls: Option<Tls>,
     /// From a request to its route.
     pub router: Router<Destination>,
     /// All routes, in the order of the file.

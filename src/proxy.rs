@@ -47,7 +47,7 @@ use crate::cache::{CACHE_STATUS, CacheStatus, Completion, Forward, Forwarded, Lo
 use crate::metrics::CacheResult;
 use crate::policy::{Policy, State};
 use crate::refusal::{ALLOWED_METHODS, Refusal};
-use crate::server::{Bounds, Handler, Peer};
+use crate::server::{Bounds, Handler, Peer, Tls};
 
 /// The proxy: what survives reloads, and the policy in force.
 #[derive(Debug, Clone)]
@@ -88,6 +88,10 @@ impl Handler for Proxy {
 
     fn bounds(&self) -> Bounds {
         self.policy.load().listener.bounds
+    }
+
+    fn tls(&self) -> Option<Tls> {
+        self.policy.load().tls.clone()
     }
 }
 

@@ -8,6 +8,7 @@ mod connection;
 mod http1;
 mod http2;
 mod listener;
+mod tls;
 mod watch;
 mod watched;
 
@@ -17,14 +18,18 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::HeaderValue;
+use http::header::{HeaderMap, HeaderValue};
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::{Bytes, Incoming};
 
 pub use connection::Stream;
-pub use listener::Server;
+pub use listener::{Remote, Server, Socket};
+pub use tls::{Certificate, Tls};
 pub use watch::{Connections, Watch};
+
+use crate::client::{ClientAddress, TrustedProxies};
+use crate::http::scheme::Scheme;
 
 /// What the server needs to know of the proxy.
 pub trait Handler: Send + Sync + 'static {
@@ -42,6 +47,9 @@ pub trait Handler: Send + Sync + 'static {
 
     /// The bounds in force now.
     fn bounds(&self) -> Bounds;
+
+    /// What new connections over TCP are protected by; `None`: they are in the clear.
+    fn tls(&self) -> Option<Tls>;
 }
 
 /// The bounds on a connection.
@@ -64,6 +72,10 @@ pub struct Peer {
     pub address: IpAddr,
     /// The address as `X-Forwarded-For` has it.
     pub forwarded_for: HeaderValue,
+    /// The scheme under which it asks.
+    pub scheme: Scheme,
+    /// Whether it came in over a Unix socket; its address stands for this machine then.
+    pub is_unix: bool,
     /// What its connection is doing.
     pub watch: Arc<Watch>,
 }
@@ -76,12 +88,23 @@ impl Peer {
     }
 
     /// Forebay itself, on no connection.
-    pub fn own() -> Self {
-        Self {
-            address: IpAddr::from([127, 0, 0, 1]),
-            forwarded_for: HeaderValue::from_static("127.0.0.1"),
-            watch: Arc::new(Watch::new(Arc::default(), false)),
-        }
+    pub fn own(scheme: Scheme) -> Self {
+        Self::new(IpAddr::from([127, 0, 0, 1]).into(), scheme, Arc::new(Watch::new(Arc::default(), false)))
+    }
+
+    fn new(remote: Remote, scheme: Scheme, watch: Arc<Watch>) -> Self {
+        let (address, is_unix) = match remote {
+            Remote::Ip(address) => (address.to_canonical(), false),
+            Remote::Unix => (IpAddr::from([127, 0, 0, 1]), true),
+        };
+        let forwarded_for = HeaderValue::from_str(&address.to_string());
+        let forwarded_for = forwarded_for.unwrap_or_else(|_| HeaderValue::from_static("unknown"));
+        Self { address, forwarded_for, scheme, is_unix, watch }
+    }
+
+    /// The client behind it.
+    pub fn resolve(&self, trusted: &TrustedProxies, headers: &HeaderMap) -> ClientAddress {
+        if self.is_unix { trusted.resolve_unix(headers) } else { trusted.resolve(self.address, headers) }
     }
 }
 

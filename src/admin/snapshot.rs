@@ -36,6 +36,8 @@ pub struct Snapshot {
     pub upstreams: Vec<UpstreamFigures>,
     /// Open connections of the public listener.
     pub connections: i64,
+    /// TLS handshakes with clients that came to nothing.
+    pub failed_handshakes: u64,
     /// Requests whose processing failed in forebay itself.
     pub panics: u64,
     /// Reloads of the configuration.

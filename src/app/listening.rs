@@ -1,20 +1,21 @@
 //! Bound sockets of the public listener, and the admin listener's.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::ErrorKind;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::os::unix::fs::FileTypeExt as _;
+use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::task::Context;
 
 use anyhow::{Context as _, bail};
-use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpSocket, UnixListener};
 
 use super::busy;
-use crate::config::listener::Address;
+use super::systemd::{self, Passed};
+use crate::config::listener::{Address, Listener};
+use crate::http::scheme::Scheme;
 use crate::proxy::Proxy;
-use crate::server::Server;
+use crate::server::{Remote, Server, Socket};
 
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 4096;
@@ -23,13 +24,13 @@ const BACKLOG: u32 = 4096;
 #[derive(Debug)]
 pub(super) struct Listening {
     url: String,
-    socket: Socket,
+    socket: Bound,
 }
 
 #[derive(Debug)]
-enum Socket {
+enum Bound {
     Tcp(TcpListener),
-    Unix(UnixListener, OwnedPath),
+    Unix(UnixListener, Option<OwnedPath>),
 }
 
 /// A socket file, removed with its listener.
@@ -43,20 +44,53 @@ impl Drop for OwnedPath {
 }
 
 impl Listening {
+    /// Those that a service manager has bound and handed over; without one, those of the configuration.
+    pub(super) fn all(config: &Listener) -> anyhow::Result<Vec<Self>> {
+        let scheme = if config.tls.is_some() { Scheme::Https } else { Scheme::Http };
+        let passed = systemd::sockets()?;
+        if passed.is_empty() {
+            return config.address.values().map(|address| Self::bind(address, config, scheme)).collect();
+        }
+        tracing::info!(sockets = passed.len(), "sockets were handed over; listener.address is not bound");
+        passed.into_iter().map(|socket| Self::take(socket, scheme)).collect()
+    }
+
+    fn take(socket: Passed, scheme: Scheme) -> anyhow::Result<Self> {
+        match socket {
+            Passed::Tcp(listener) => Self::tcp(TcpListener::from_std(listener)?, scheme),
+            Passed::Unix(listener) => {
+                let path =
+                    listener.local_addr().ok().and_then(|address| address.as_pathname().map(Path::to_owned));
+                let url = path.map_or_else(|| "unix:".to_owned(), |path| Address::Unix(path).to_string());
+                // The file is the service manager's own.
+                Ok(Self { url, socket: Bound::Unix(UnixListener::from_std(listener)?, None) })
+            }
+        }
+    }
+
+    fn tcp(listener: TcpListener, scheme: Scheme) -> anyhow::Result<Self> {
+        let url = format!("{}://{}", scheme.as_str(), listener.local_addr()?);
+        Ok(Self { url, socket: Bound::Tcp(listener) })
+    }
+
     /// Binds an address; a busy one is told with whoever holds it, where that can be known.
-    pub(super) fn bind(address: &Address) -> anyhow::Result<Self> {
+    fn bind(address: &Address, config: &Listener, scheme: Scheme) -> anyhow::Result<Self> {
         match address {
             Address::Tcp(address) => {
                 let listener = bind_tcp(*address)
                     .map_err(|error| busy::explain(&error, *address, "listener.address"))?;
-                let bound = listener.local_addr().unwrap_or(*address);
-                Ok(Self { url: format!("http://{bound}"), socket: Socket::Tcp(listener) })
+                Self::tcp(listener, scheme)
             }
             Address::Unix(path) => {
                 remove_stale(path)?;
                 let listener = UnixListener::bind(path)
                     .with_context(|| format!("cannot listen on unix:{}", path.display()))?;
-                Ok(Self { url: address.to_string(), socket: Socket::Unix(listener, OwnedPath(path.clone())) })
+                let file = OwnedPath(path.clone());
+                if let Some(mode) = config.socket_mode.0 {
+                    fs::set_permissions(path, Permissions::from_mode(mode))
+                        .with_context(|| format!("cannot set listener.socket_mode on {}", path.display()))?;
+                }
+                Ok(Self { url: address.to_string(), socket: Bound::Unix(listener, Some(file)) })
             }
         }
     }
@@ -68,19 +102,18 @@ impl Listening {
     /// Accepts until the future is dropped, which closes the socket.
     pub(super) async fn accept(self, server: &Server<Proxy>) {
         match self.socket {
-            Socket::Tcp(listener) => {
+            Bound::Tcp(listener) => {
                 let accept = |cx: &mut Context<'_>| {
                     listener.poll_accept(cx).map_ok(|(stream, address)| {
                         let _ = stream.set_nodelay(true);
-                        (TokioIo::new(stream), address.ip())
+                        (Socket::Tcp(stream), Remote::Ip(address.ip()))
                     })
                 };
                 server.accept(accept).await;
             }
-            Socket::Unix(listener, _path) => {
-                let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
+            Bound::Unix(listener, _path) => {
                 let accept = |cx: &mut Context<'_>| {
-                    listener.poll_accept(cx).map_ok(|(stream, _)| (TokioIo::new(stream), local))
+                    listener.poll_accept(cx).map_ok(|(stream, _)| (Socket::Unix(stream), Remote::Unix))
                 };
                 server.accept(accept).await;
             }

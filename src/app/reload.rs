@@ -3,16 +3,19 @@
 //! Limiter counts, permits, stored responses, open connections and figures live in the state and are found again by
 //! their names. A configuration with any problem changes nothing.
 
+use std::fs;
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
 
-use super::open_access_log;
+use super::{open_access_log, systemd};
 use crate::admin::{Admin, Reloaded, Reloading};
 use crate::config::{Config, Loaded, Problems};
 use crate::logging::Log;
-use crate::policy::compile::{attach, plan};
+use crate::policy::compile::{attach, plan_to_serve};
 use crate::policy::{Policy, State};
 use crate::proxy::{Proxy, restore_jobs};
 use crate::server::Server;
@@ -49,19 +52,30 @@ impl Reloader {
         let _ = self.admin.set(Arc::clone(admin));
     }
 
-    /// What `POST /api/reload` calls.
+    /// What `POST /api/reload` calls. What a reload begins runs where clients are served, and not on the admin
+    /// listener's runtime. To be called there.
     pub(super) fn for_admin(self: &Arc<Self>) -> Reloading {
         let reloader = Arc::clone(self);
+        let runtime = Handle::current();
         Box::new(move || {
-            let reloader = Arc::clone(&reloader);
-            Box::pin(async move { reloader.reload() })
+            let reloading = Arc::clone(&reloader).reload_on(&runtime);
+            Box::pin(
+                async move { reloading.await.unwrap_or_else(|_| Err("the reload broke off".to_owned())) },
+            )
         })
     }
 
-    /// Reloads, and says in the log what came of it.
-    pub(super) fn reload(&self) -> Result<Reloaded, String> {
+    /// Reloads where files may be waited for.
+    pub(super) fn reload_on(self: Arc<Self>, runtime: &Handle) -> JoinHandle<Result<Reloaded, String>> {
+        runtime.spawn_blocking(move || self.reload())
+    }
+
+    /// Reloads, and says in the log and to the service manager what came of it.
+    fn reload(&self) -> Result<Reloaded, String> {
         let mut current = self.current.lock();
+        systemd::reloading();
         let outcome = self.replace(&mut current);
+        systemd::ready();
         let figures = &self.state.reloads;
         match &outcome {
             Ok(Reloaded { has_changed, needs_restart }) => {
@@ -72,6 +86,14 @@ impl Reloader {
                     needs_restart = needs_restart.join(", "),
                     "configuration reloaded"
                 );
+                if !needs_restart.is_empty() {
+                    let keys = needs_restart.join(", ");
+                    tracing::warn!(
+                        keys,
+                        "these keys have changed and take effect at a restart: restart forebay"
+                    );
+                }
+                self.warn_of_certificates();
             }
             Err(problems) => {
                 figures.failed.inc();
@@ -84,7 +106,7 @@ impl Reloader {
 
     fn replace(&self, current: &mut Config) -> Result<Reloaded, String> {
         let loaded = (self.reader)().map_err(|problems| problems.to_string())?;
-        let plan = plan(&loaded).map_err(|problems| problems.to_string())?;
+        let plan = plan_to_serve(&loaded).map_err(|problems| problems.to_string())?;
         let config = &loaded.config;
         let needs_restart = needs_restart(current, config);
         if current.log.access != config.log.access || current.log.format != config.log.format {
@@ -107,6 +129,13 @@ impl Reloader {
         Ok(Reloaded { has_changed, needs_restart })
     }
 
+    /// Says in the log which certificates come to their end.
+    pub(super) fn warn_of_certificates(&self) {
+        let now = self.state.clock.wall(self.state.clock.now());
+        let warnings = self.policy.load().tls.as_ref().map(|tls| tls.warnings(now)).unwrap_or_default();
+        warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    }
+
     /// Whether the file is watched.
     pub(super) fn is_watching(&self) -> bool {
         self.current.lock().watch
@@ -117,13 +146,20 @@ impl Reloader {
         self.state.access_log.load().reopen();
     }
 
-    /// A digest of the configuration as it is now on disk, or of why it cannot be read, to see whether it has changed.
+    /// A digest of the configuration and its certificates as they are now on disk, or of why they cannot be read, to see
+    /// whether anything has changed.
     pub(super) fn fingerprint(&self) -> u128 {
-        let text = match (self.reader)() {
-            Ok(loaded) => loaded.source.text().to_owned(),
-            Err(problems) => problems.to_string(),
-        };
-        self.state.digester.of([text.as_bytes()])
+        let mut texts = Vec::new();
+        match (self.reader)() {
+            Ok(loaded) => {
+                texts.push(loaded.source.text().as_bytes().to_vec());
+                let tls = loaded.config.listener.tls.iter();
+                let files = tls.flat_map(|tls| tls.get_ref().files());
+                texts.extend(files.map(|path| fs::read(path).unwrap_or_default()));
+            }
+            Err(problems) => texts.push(problems.to_string().into_bytes()),
+        }
+        self.state.digester.of(texts.iter().map(Vec::as_slice))
     }
 }
 
@@ -136,6 +172,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
         }
     };
     compare(old.listener.address == new.listener.address, "listener.address");
+    compare(old.listener.socket_mode == new.listener.socket_mode, "listener.socket_mode");
     compare(old.listener.workers == new.listener.workers, "listener.workers");
     compare(old.admin.address.get_ref() == new.admin.address.get_ref(), "admin.address");
     keys

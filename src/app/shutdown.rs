@@ -1,15 +1,24 @@
 //! Signals, and the end: stop accepting, let what is in flight finish, leave by the deadline.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::reload::Reloader;
+use super::systemd;
 use crate::policy::{Policy, State};
+
+/// What streams without an end of their own get, after the deadline, to take their leave.
+const GOODBYE: Duration = Duration::from_secs(1);
+/// What the rest of the process may take to end.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// How serving ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +33,7 @@ pub enum Ended {
 pub(super) async fn serve_until_the_end(
     state: &State,
     policy: &Arc<ArcSwap<Policy>>,
-    reloader: &Reloader,
+    reloader: &Arc<Reloader>,
     mut accepting: JoinSet<()>,
     stop: CancellationToken,
 ) -> Ended {
@@ -34,7 +43,7 @@ pub(super) async fn serve_until_the_end(
             () = stop.cancelled() => break,
             asked = signals.next() => match asked {
                 Asked::End => break,
-                Asked::Reload => drop(reloader.reload()),
+                Asked::Reload => drop(Arc::clone(reloader).reload_on(&Handle::current())),
                 Asked::Reopen => reloader.reopen_logs(),
             },
         }
@@ -42,6 +51,7 @@ pub(super) async fn serve_until_the_end(
     state.is_draining.store(true, Ordering::Relaxed);
     let limit = policy.load().listener.drain_timeout;
     let connections = &state.listener.connections;
+    systemd::stopping(limit + GOODBYE + GRACE);
     tracing::info!(connections = connections.count.value(), limit = ?limit, "draining");
     accepting.shutdown().await;
     connections.drain();
@@ -50,18 +60,26 @@ pub(super) async fn serve_until_the_end(
         connections.emptied().await;
         state.afterlife.tasks.wait().await;
     };
-    let is_drained = tokio::select! {
-        () = finished => true,
+    let mut finished = pin!(finished);
+    let is_second_signal = tokio::select! {
+        () = &mut finished => {
+            tracing::info!("drained");
+            return Ended::Drained;
+        }
         () = tokio::time::sleep(limit) => false,
-        () = signals.second_end() => false,
+        () = signals.second_end() => true,
     };
-    if is_drained {
-        tracing::info!("drained");
-        return Ended::Drained;
-    }
     tracing::warn!(connections = connections.count.value(), "cutting off what is left");
-    connections.end_all();
+    // Tunnels and event streams have no end of their own: they get one, and a moment to say so.
     state.afterlife.end.cancel();
+    if !is_second_signal {
+        tokio::select! {
+            () = finished => {}
+            () = tokio::time::sleep(GOODBYE) => {}
+            () = signals.second_end() => {}
+        }
+    }
+    connections.end_all();
     Ended::Cut
 }
 

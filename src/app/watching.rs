@@ -1,10 +1,12 @@
-//! Watching the configuration file: it is read every two seconds and compared.
+//! Watching the configuration file and the certificates that it names: they are read every two seconds and compared.
 //!
 //! Polling works where notifications do not: network file systems, bind mounts, editors and orchestrators that replace
 //! the file or a link on the way to it.
 
 use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::runtime::Handle;
 
 use super::reload::Reloader;
 
@@ -23,7 +25,7 @@ impl Reloader {
             let now = self.fingerprint();
             if now != seen {
                 seen = now;
-                let _ = self.reload();
+                let _ = Arc::clone(&self).reload_on(&Handle::current()).await;
             }
         }
     }

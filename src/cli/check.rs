@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-use super::{CheckArgs, load, print, refuse};
+use super::{CheckArgs, load, print, refuse, warn};
+use crate::clock::Clock;
 use crate::config;
 use crate::policy::compile;
 
@@ -12,12 +13,16 @@ pub fn check(args: &CheckArgs) -> ExitCode {
         Ok(loaded) => loaded,
         Err(status) => return status,
     };
-    if let Err(problems) = compile::plan(&loaded) {
-        return refuse(&problems);
-    }
+    let plan = match compile::plan_to_serve(&loaded) {
+        Ok(plan) => plan,
+        Err(problems) => return refuse(&problems),
+    };
     if args.print {
         return print(&config::effective(&loaded.config));
     }
+    let clock = Clock::start();
+    let warnings = plan.tls.map(|tls| tls.warnings(clock.wall(clock.now()))).unwrap_or_default();
+    warnings.iter().for_each(|warning| warn(warning));
     let config = &loaded.config;
     print(&format!(
         "{}: good; routes: {}, upstreams: {}, rate limits: {}, in-flight pools: {}\n",

@@ -29,7 +29,7 @@ fn serve(args: &RunArgs) -> Result<Ended, ExitCode> {
     let reader = reader(args)?;
     let loaded = reader().map_err(|problems| refuse(&problems))?;
     // The whole check first: a level that cannot be read would hide every other problem.
-    crate::policy::compile::plan(&loaded).map_err(|problems| refuse(&problems))?;
+    crate::policy::compile::plan_to_serve(&loaded).map_err(|problems| refuse(&problems))?;
     let log = logging::start(log_format(&loaded.config), &loaded.config.log.level)
         .map_err(|error| failed(&error.into()))?;
     let lines = std::sync::Arc::clone(log.lines());

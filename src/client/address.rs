@@ -13,9 +13,13 @@ use ipnet::IpNet;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The networks whose forwarding fields are believed; none by default.
+/// Whose forwarding fields are believed; nobody's by default.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct TrustedProxies(Vec<IpNet>);
+pub struct TrustedProxies {
+    networks: Vec<IpNet>,
+    /// Whether those who come in over a Unix socket are.
+    unix: bool,
+}
 
 /// Where a request comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,10 +35,10 @@ pub struct ClientAddress {
 impl TrustedProxies {
     /// Trusts these networks.
     pub fn new(networks: impl IntoIterator<Item = IpNet>) -> Self {
-        Self(networks.into_iter().map(canonical_network).collect())
+        Self { networks: networks.into_iter().map(canonical_network).collect(), unix: false }
     }
 
-    /// Reads addresses (`10.0.0.1`) and networks (`10.0.0.0/8`, `fd00::/8`).
+    /// Reads addresses (`10.0.0.1`), networks (`10.0.0.0/8`, `fd00::/8`), and `unix:` for the peers of Unix sockets.
     ///
     /// # Errors
     /// The first text that is neither.
@@ -44,19 +48,30 @@ impl TrustedProxies {
                 .or_else(|_| IpAddr::from_str(text).map(IpNet::from))
                 .map_err(|_| TrustedProxyError(text.to_owned()))
         };
-        Ok(Self::new(texts.into_iter().map(network).collect::<Result<Vec<_>, _>>()?))
+        let (sockets, networks): (Vec<_>, Vec<_>) = texts.into_iter().partition(|text| *text == "unix:");
+        let networks = networks.into_iter().map(network).collect::<Result<Vec<_>, _>>()?;
+        Ok(Self { unix: !sockets.is_empty(), ..Self::new(networks) })
     }
 
     /// Whether what `address` says in forwarding fields is believed.
     pub fn is_trusted(&self, address: IpAddr) -> bool {
-        self.0.iter().any(|network| network.contains(&address.to_canonical()))
+        self.networks.iter().any(|network| network.contains(&address.to_canonical()))
     }
 
     /// Finds the client. `X-Forwarded-For` wins over `Forwarded` (RFC 7239); reading stops at the first hop that is no
     /// address, and the client is then the one who reported it.
     pub fn resolve(&self, peer: IpAddr, headers: &HeaderMap) -> ClientAddress {
         let peer = peer.to_canonical();
-        let via_trusted = self.is_trusted(peer);
+        self.resolve_from(peer, self.is_trusted(peer), headers)
+    }
+
+    /// The same for a peer that came in over a Unix socket. It has no address; it is on this machine, and counts as
+    /// 127.0.0.1, but is trusted only where `unix:` is.
+    pub fn resolve_unix(&self, headers: &HeaderMap) -> ClientAddress {
+        self.resolve_from(Ipv4Addr::LOCALHOST.into(), self.unix, headers)
+    }
+
+    fn resolve_from(&self, peer: IpAddr, via_trusted: bool, headers: &HeaderMap) -> ClientAddress {
         let ip = match via_trusted {
             false => peer,
             true if headers.contains_key(X_FORWARDED_FOR) => {
@@ -86,7 +101,7 @@ pub struct TrustedProxyError(String);
 
 impl fmt::Display for TrustedProxyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` is neither an IP address nor a network like `10.0.0.0/8`", self.0)
+        write!(f, "`{}` is neither an IP address, a network like `10.0.0.0/8`, nor `unix:`", self.0)
     }
 }
 
@@ -216,6 +231,19 @@ mod tests {
         for (peer, lines, wanted) in cases {
             assert_eq!(client(peer, lines), *wanted, "{peer} {lines:?}");
         }
+    }
+
+    #[test]
+    fn a_peer_of_a_unix_socket_is_local_and_believed_only_where_it_is_named() {
+        let headers = HeaderMap::from_iter([(X_FORWARDED_FOR, HeaderValue::from_static("1.1.1.1"))]);
+        for (trusted, client) in
+            [("unix:", "1.1.1.1"), ("127.0.0.1", "127.0.0.1"), ("0.0.0.0/0", "127.0.0.1")]
+        {
+            let trusted = TrustedProxies::parse([trusted]).unwrap();
+            assert_eq!(trusted.resolve_unix(&headers).ip.to_string(), client, "{trusted:?}");
+        }
+        let unix = TrustedProxies::parse(["unix:"]).unwrap();
+        assert!(!unix.resolve(Ipv4Addr::LOCALHOST.into(), &headers).via_trusted);
     }
 
     #[test]

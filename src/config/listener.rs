@@ -1,5 +1,8 @@
 //! `[listener]`: where clients come in.
 
+mod mode;
+pub mod tls;
+
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -9,6 +12,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
+pub use self::mode::SocketMode;
+use self::tls::Tls;
 use super::one_or_many::OneOrMany;
 use super::values::{ByteSize, Period};
 
@@ -18,8 +23,10 @@ use super::values::{ByteSize, Period};
 pub struct Listener {
     /// Where to listen: `IP:PORT`, `unix:/path`, or a list of them.
     pub address: OneOrMany<Address>,
-    /// Whose X-Forwarded-For and Forwarded are believed: addresses or networks, such as `10.0.0.0/8`. By default
-    /// nobody's.
+    /// Who may use a Unix socket: its permissions in octal, such as `"0660"`. Empty: as the umask has it.
+    pub socket_mode: SocketMode,
+    /// Whose X-Forwarded-For and Forwarded are believed: addresses, networks such as `10.0.0.0/8`, or `unix:` for those
+    /// who come in over a Unix socket. By default nobody's.
     #[schemars(with = "Vec<String>")]
     pub trusted_proxies: Vec<Spanned<String>>,
     /// Connections at the same time; more wait in the backlog.
@@ -40,12 +47,16 @@ pub struct Listener {
     pub drain_timeout: Period,
     /// Worker threads; 0: one per core.
     pub workers: usize,
+    /// TLS over TCP; absent: HTTP in the clear.
+    #[schemars(with = "Tls")]
+    pub tls: Option<Spanned<Tls>>,
 }
 
 impl Default for Listener {
     fn default() -> Self {
         Self {
             address: OneOrMany::one(Address::Tcp(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8080)))),
+            socket_mode: SocketMode::default(),
             trusted_proxies: Vec::new(),
             max_connections: 10_000,
             header_timeout: Period::secs(10),
@@ -54,6 +65,7 @@ impl Default for Listener {
             max_body_bytes: ByteSize(100 << 20),
             drain_timeout: Period::secs(30),
             workers: 0,
+            tls: None,
         }
     }
 }

@@ -28,6 +28,9 @@ pub(super) fn problem(message: &str, span: Range<usize>) -> Problem {
             &words.collect::<Vec<_>>(),
         );
     }
+    if let Some(rest) = message.strip_prefix("missing field ") {
+        return Problem::at(span, format!("this table needs {rest}"));
+    }
     Problem::at(span, reworded(message))
 }
 

@@ -5,6 +5,7 @@
 //! any more, is attached to the state that survives a reload.
 
 mod attach;
+mod certificates;
 mod dedupe;
 mod jobs;
 mod limits;
@@ -26,6 +27,7 @@ pub use self::routes::RoutePlan;
 use crate::client::TrustedProxies;
 use crate::config::{Config, Loaded, Problem, Problems};
 use crate::router::{Pattern, Router};
+use crate::server::Tls;
 use crate::upstream;
 
 /// A configuration without problems, its texts read, its names resolved.
@@ -35,6 +37,8 @@ pub struct Plan<'c> {
     pub config: &'c Config,
     /// Whose forwarding fields are believed.
     pub trusted_proxies: TrustedProxies,
+    /// What clients' connections are protected by.
+    pub tls: Option<Tls>,
     /// The upstreams, by name.
     pub upstreams: Vec<upstream::Spec>,
     /// The rate limits, by name.
@@ -58,13 +62,30 @@ impl Plan<'_> {
     }
 }
 
-/// Checks a configuration to the end.
+/// Checks a configuration to the end, and the files that it names: what can be served.
+///
+/// # Errors
+/// Every problem: those of [`plan`], and those of the files.
+pub fn plan_to_serve(loaded: &Loaded) -> Result<Plan<'_>, Problems> {
+    let mut findings = Findings { loaded, problems: loaded.problems.clone() };
+    let tls = loaded.config.listener.tls.as_ref();
+    let tls = tls.and_then(|tls| certificates::read(tls, &mut findings));
+    let plan = plan_with(findings)?;
+    Ok(Plan { tls, ..plan })
+}
+
+/// Checks a configuration to the end, without the certificates and keys that it names: it may be looked at where they are
+/// not.
 ///
 /// # Errors
 /// Every problem: those that were found when the file was read, and those between its parts.
 pub fn plan(loaded: &Loaded) -> Result<Plan<'_>, Problems> {
+    plan_with(Findings { loaded, problems: loaded.problems.clone() })
+}
+
+fn plan_with(mut findings: Findings<'_>) -> Result<Plan<'_>, Problems> {
+    let loaded = findings.loaded;
     let config = &loaded.config;
-    let mut findings = Findings { loaded, problems: loaded.problems.clone() };
     let trusted_proxies = listeners::check(config, &mut findings);
     let upstreams = upstreams::check(config, &mut findings);
     let rate_limits = limits::check_rate_limits(config, &mut findings);
@@ -73,7 +94,7 @@ pub fn plan(loaded: &Loaded) -> Result<Plan<'_>, Problems> {
     let routes = routes::check(config, &known, &mut findings);
     let jobs = jobs::check(config, &routes, &pools, &mut findings);
     if findings.problems.is_empty() {
-        Ok(Plan { config, trusted_proxies, upstreams, rate_limits, pools, routes, jobs })
+        Ok(Plan { config, trusted_proxies, tls: None, upstreams, rate_limits, pools, routes, jobs })
     } else {
         Err(Problems::new(loaded.source.clone(), findings.problems))
     }

@@ -17,13 +17,11 @@ use crate::collapse::FlightKey;
 use crate::dedupe::{Room, Ticket};
 use crate::digest::Digester;
 use crate::http::fields;
+use crate::http::scheme::Scheme;
 use crate::policy::{Collapse, Destination, InFlight, Route};
 use crate::refusal::Refusal;
 use crate::router::Captures;
 use crate::upstream::{self, Forwarding};
-
-/// The scheme of the listener.
-pub(crate) const SCHEME: &str = "http";
 
 /// A request that was taken in.
 #[derive(Debug, Clone)]
@@ -35,6 +33,7 @@ pub(crate) struct Asked {
     names: Arc<[Box<str>]>,
     captures: Captures,
     pub(crate) client: ClientAddress,
+    pub(crate) scheme: Scheme,
     /// Read when somebody asks for it: what is neither stored nor shared needs none.
     /// (Bytes and not a number: an alignment of 16 would cost the allocator its fast way.)
     identity: OnceLock<Option<[u8; 16]>>,
@@ -53,6 +52,7 @@ impl Asked {
         mut parts: Parts,
         (Destination { route, captures: names }, captures): (Destination, Captures),
         client: ClientAddress,
+        scheme: Scheme,
         has_body: bool,
         digester: Digester,
     ) -> Self {
@@ -67,6 +67,7 @@ impl Asked {
             names,
             captures,
             client,
+            scheme,
             identity: OnceLock::new(),
             digester,
             has_body,
@@ -120,7 +121,7 @@ impl Asked {
 
     /// The name of what it asks for, whoever asks.
     pub(crate) fn resource(&self) -> CacheKey {
-        let key = self.route.cache.key.key(&self.digester, SCHEME, &self.parts);
+        let key = self.route.cache.key.key(&self.digester, self.scheme.as_str(), &self.parts);
         if self.client.via_trusted {
             // What such a proxy says is passed on, whoever told it so: the upstream may build its answer from it.
             return key.under_claims(fields::claims_about_the_target(&self.parts.headers), &self.digester);
@@ -236,7 +237,7 @@ fn outgoing(mut parts: Parts, client: ClientAddress, exchange: &Exchange) -> Par
     let forwarding = Forwarding {
         peer: &exchange.peer.forwarded_for,
         is_trusted: client.via_trusted,
-        scheme: SCHEME,
+        scheme: exchange.peer.scheme.as_str(),
         request_id: &exchange.id,
     };
     upstream::prepare_request(&mut parts, &forwarding);

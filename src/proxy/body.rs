@@ -1,6 +1,7 @@
 //! The body of an answer, wherever it comes from, with what must live as long as it does.
 
 mod coded;
+mod events;
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -10,8 +11,10 @@ use bytes::{Buf as _, Bytes};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use thiserror::Error;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use self::coded::Coded;
+use self::events::Events;
 use super::exchange::Exchange;
 use super::job::StartBody;
 use super::part::Window;
@@ -47,6 +50,7 @@ enum Source {
     Window(Box<Window>),
     Coded(Box<Coded>),
     Start(Box<StartBody>),
+    Events(Box<Events>),
     Resumed(Box<Resumed>),
     Broken,
 }
@@ -97,6 +101,11 @@ impl Body {
         Self { _permit: permit, ..Self::from(Source::Upstream(body)) }
     }
 
+    /// From an exchange of this request's own, without an end but that of the process.
+    pub(super) fn event_stream(body: ResponseBody, permit: Option<Permit>, end: CancellationToken) -> Self {
+        Self { _permit: permit, ..Self::from(Source::Events(Box::new(Events::new(body, end)))) }
+    }
+
     /// The answer to a start, which is to name its job.
     pub(super) fn start(body: StartBody) -> Self {
         Self::from(Source::Start(Box::new(body)))
@@ -140,6 +149,7 @@ impl Body {
                 | Source::Flight(_)
                 | Source::Window(_)
                 | Source::Start(_)
+                | Source::Events(_)
                 | Source::Resumed(_)
         ) {
             self.deadline.set(Some(deadline));
@@ -232,6 +242,7 @@ impl Source {
             Self::Several(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
             Self::Upstream(body) => Pin::new(body).poll_frame(cx).map_err(|_| BrokenOff),
             Self::Start(body) => Pin::new(body).poll_frame(cx).map_err(|_| BrokenOff),
+            Self::Events(events) => events.poll_frame(cx),
             Self::Flight(reader) => Pin::new(reader).poll_frame(cx).map_err(|_| BrokenOff),
             Self::Window(window) => Pin::new(window).poll_frame(cx).map_err(|_| BrokenOff),
             Self::Coded(coded) => coded.poll_frame(cx),
@@ -251,6 +262,7 @@ impl Source {
             Self::Several(body) => body.is_end_stream(),
             Self::Upstream(body) => body.is_end_stream(),
             Self::Start(body) => body.is_end_stream(),
+            Self::Events(events) => events.is_end_stream(),
             Self::Flight(reader) => reader.is_end_stream(),
             Self::Window(window) => window.is_end_stream(),
             Self::Coded(coded) => coded.is_end_stream(),
@@ -268,7 +280,7 @@ impl Source {
             Self::Start(body) => body.size_hint(),
             Self::Flight(reader) => reader.size_hint(),
             Self::Window(window) => window.size_hint(),
-            Self::Coded(_) | Self::Resumed(_) | Self::Broken => SizeHint::default(),
+            Self::Events(_) | Self::Coded(_) | Self::Resumed(_) | Self::Broken => SizeHint::default(),
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use http::header::{HeaderValue, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, TRANSFER_ENCODING};
 use http::{Request, Response, StatusCode};
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -21,6 +21,9 @@ use crate::http::body::{RequestBody, UploadOutcome};
 use crate::metrics::CacheResult;
 use crate::refusal::Refusal;
 use crate::upstream::{self, ResponseBody};
+
+/// What EventSource reads.
+const EVENT_STREAM: &[u8] = b"text/event-stream";
 
 /// A response with what must live as long as its body.
 pub(super) struct Obtained {
@@ -103,6 +106,9 @@ impl Proxy {
         }
         let body = match birth {
             Some(birth) => Body::start(StartBody::new(body, birth)),
+            None if is_event_stream(&parts.headers) => {
+                Body::event_stream(body, permit, self.state.afterlife.end.clone())
+            }
             None => Body::upstream(body, permit),
         };
         let mut response = Response::from_parts(parts, body);
@@ -134,6 +140,12 @@ impl Proxy {
         }
         (Box::new(Request::from_parts(parts, body)), Some(outcome))
     }
+}
+
+/// A stream without an end of its own.
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.as_bytes().get(..EVENT_STREAM.len()));
+    kind.is_some_and(|kind| kind.eq_ignore_ascii_case(EVENT_STREAM)) && !headers.contains_key(CONTENT_LENGTH)
 }
 
 /// The client's own fault where there was one: a broken upload is not the upstream's failure.

@@ -17,14 +17,13 @@ use super::exchange::Exchange;
 use crate::http::body::UploadFault;
 use crate::http::fields::{self, Present, TransferCoding};
 use crate::http::readings;
+use crate::http::scheme::Scheme;
 use crate::http::target::{self, BadTarget, host};
 use crate::policy::{Destination, Policy, State};
 use crate::refusal::Refusal;
 use crate::router::Captures;
 use crate::server::Peer;
 
-/// Of the scheme that the listener speaks.
-const DEFAULT_PORT: u16 = 80;
 /// A body up to this size is read before a refusal, so that the connection can be used again.
 const DRAINED: u64 = 64 * 1024;
 const DRAIN_TIME: Duration = Duration::from_secs(1);
@@ -41,12 +40,12 @@ pub(super) fn receive(
     exchange: &mut Exchange,
 ) -> Result<Option<Box<Asked>>, Refusal> {
     let upload = body.map_or(0, |body| body.size_hint().lower());
-    let Some(found) = look(&mut parts, upload, policy)? else { return Ok(None) };
+    let Some(found) = look(&mut parts, exchange.peer.scheme, upload, policy)? else { return Ok(None) };
     exchange.routed(&found.0.route, &parts);
-    let client = policy.trusted_proxies.resolve(exchange.peer.address, &parts.headers);
+    let client = exchange.peer.resolve(&policy.trusted_proxies, &parts.headers);
     exchange.asked_by(client.ip);
     let has_body = body.is_some_and(|body| !body.is_end_stream());
-    Ok(Some(Box::new(Asked::new(parts, found, client, has_body, state.digester))))
+    Ok(Some(Box::new(Asked::new(parts, found, client, exchange.peer.scheme, has_body, state.digester))))
 }
 
 /// Checks what the protocol library lets through, canonicalises, and finds the route; `None` for an OPTIONS request that asks
@@ -57,6 +56,7 @@ pub(super) fn receive(
 /// The refusal; the head is canonical if that is [`Refusal::NoRoute`].
 pub(crate) fn look(
     parts: &mut Parts,
+    scheme: Scheme,
     upload: u64,
     policy: &Policy,
 ) -> Result<Option<(Destination, Captures)>, Refusal> {
@@ -81,7 +81,7 @@ pub(crate) fn look(
     }
     // Before anything reads the head: what the upstream will not see must choose no limit, identity, key or variant.
     fields::remove_named_by_connection(&mut parts.headers, present);
-    target::canonicalize(parts, DEFAULT_PORT)?;
+    target::canonicalize(parts, scheme.default_port())?;
     if upload > policy.listener.max_body_bytes {
         return Err(Refusal::Upload(UploadFault::TooLarge));
     }

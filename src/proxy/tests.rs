@@ -85,7 +85,7 @@ impl Pipeline {
     async fn ask(&self, request: Request<Empty<Bytes>>) -> Option<Got> {
         let (near, far) = tokio::io::duplex(64 * 1024);
         let place = Arc::clone(&self.places).acquire_owned().await.unwrap();
-        tokio::spawn(self.server.serve(TokioIo::new(far), IpAddr::V4(Ipv4Addr::LOCALHOST), place));
+        tokio::spawn(self.server.serve(TokioIo::new(far), IpAddr::V4(Ipv4Addr::LOCALHOST).into(), place));
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(near)).await.unwrap();
         let _connection = AbortOnDropHandle::new(tokio::spawn(connection));

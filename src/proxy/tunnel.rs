@@ -13,6 +13,7 @@ use http::{header, response};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio_util::sync::CancellationToken;
 
 use crate::admission::Permit;
 use crate::http::fields;
@@ -42,28 +43,40 @@ pub(super) fn open(
 ) {
     let end = afterlife.end.clone();
     afterlife.tasks.spawn(async move {
-        let joined = join(client, upstream, idle_timeout);
-        tokio::select! {
-            outcome = joined => if let Err(error) = outcome {
-                tracing::debug!(%error, "an upgraded connection ended");
-            },
-            () = end.cancelled() => {}
+        if let Err(error) = join(client, upstream, idle_timeout, &end).await {
+            tracing::debug!(%error, "an upgraded connection ended");
         }
         drop(permit);
     });
 }
 
-async fn join(client: OnUpgrade, upstream: ResponseBody, idle_timeout: Option<Duration>) -> io::Result<()> {
-    let client = client.await.map_err(io::Error::other)?;
-    let Some((server, early, _place)) = upstream.into_tunnel().await else { return Ok(()) };
+async fn join(
+    client: OnUpgrade,
+    upstream: ResponseBody,
+    idle_timeout: Option<Duration>,
+    end: &CancellationToken,
+) -> io::Result<()> {
+    let (client, tunnel) = tokio::select! {
+        opened = async { (client.await, upstream.into_tunnel().await) } => opened,
+        () = end.cancelled() => return Ok(()),
+    };
+    let client = client.map_err(io::Error::other)?;
+    let Some((server, early, _place)) = tunnel else { return Ok(()) };
     let traffic = Arc::new(Traffic::default());
     let mut client = Counted { io: TokioIo::new(client), traffic: Arc::clone(&traffic) };
-    client.write_all(&early).await?;
     let mut server = Counted { io: TokioIo::new(server), traffic: Arc::clone(&traffic) };
+    let copied = async {
+        client.write_all(&early).await?;
+        tokio::io::copy_bidirectional(&mut client, &mut server).await
+    };
     tokio::select! {
-        copied = tokio::io::copy_bidirectional(&mut client, &mut server) => copied.map(|_| ()),
-        () = stalled(&traffic, idle_timeout) => Err(io::ErrorKind::TimedOut.into()),
+        copied = copied => return copied.map(|_| ()),
+        () = stalled(&traffic, idle_timeout) => {}
+        () = end.cancelled() => {}
     }
+    // Both are told, so that neither takes it for a failure of the network.
+    let (to_client, to_server) = tokio::join!(client.shutdown(), server.shutdown());
+    to_client.and(to_server)
 }
 
 /// Waits until nothing has moved for so long; without a limit, until one side has ended and the other is silent.

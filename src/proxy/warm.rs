@@ -13,6 +13,7 @@ use super::asked::Asked;
 use super::exchange::Exchange;
 use super::{Body, Proxy, Step, intake};
 use crate::cache::{self, Lookup};
+use crate::http::scheme::Scheme;
 use crate::server::Peer;
 
 /// What has become of one URL.
@@ -27,10 +28,10 @@ pub struct Warmed {
 }
 
 impl Proxy {
-    /// Has a URL stored, `http://HOST/PATH?QUERY`, unless a fresh response is there already.
+    /// Has a URL stored, `http://HOST/PATH?QUERY` or the same with https, unless a fresh response is there already.
     pub async fn warm(&self, url: &Uri) -> Warmed {
         let began = self.state.clock.now();
-        let peer = Arc::new(Peer::own());
+        let peer = Arc::new(Peer::own(Scheme::of(url)));
         let request = request(url);
         let mut exchange = Box::new(Exchange::begin(&self.state, &request, &peer));
         exchange.is_own = true;
@@ -53,7 +54,7 @@ impl Proxy {
         let stored = match refused {
             Some(detail) => Err(detail),
             None if !is_whole => Err("the response broke off".to_owned()),
-            None => self.is_stored(again, &head),
+            None => self.is_stored(again, &peer, &head),
         };
         Warmed { status: head.status, stored, took: self.state.clock.now().saturating_duration_since(began) }
     }
@@ -62,12 +63,14 @@ impl Proxy {
     fn is_stored(
         &self,
         mut parts: http::request::Parts,
+        peer: &Peer,
         head: &http::response::Parts,
     ) -> Result<i64, String> {
         let policy = self.policy.load();
-        let found = intake::look(&mut parts, 0, &policy).ok().flatten().ok_or("no route matches")?;
-        let client = policy.trusted_proxies.resolve(Peer::own().address, &parts.headers);
-        let asked = Asked::new(parts, found, client, false, self.state.digester);
+        let found =
+            intake::look(&mut parts, peer.scheme, 0, &policy).ok().flatten().ok_or("no route matches")?;
+        let client = peer.resolve(&policy.trusted_proxies, &parts.headers);
+        let asked = Asked::new(parts, found, client, peer.scheme, false, self.state.digester);
         if let Some(alone) = asked.alone() {
             return Err(alone.to_string());
         }

@@ -1,4 +1,4 @@
-//! One client connection: HTTP/1.1 first, HTTP/2 where the client opens with its preface.
+//! One client connection: HTTP/1.1 first, HTTP/2 where the client opens with its preface or has chosen it by ALPN.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -15,16 +15,33 @@ use super::{Bounds, Handler, Peer, http1, http2};
 pub trait Stream: Read + Write + Send + Unpin + 'static {}
 impl<T: Read + Write + Send + Unpin + 'static> Stream for T {}
 
+/// What is spoken on a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Protocol {
+    /// HTTP/1.1, or HTTP/2 from a client that knows beforehand.
+    Either,
+    /// HTTP/1.1, as agreed upon.
+    Http1,
+    /// HTTP/2, as agreed upon.
+    Http2,
+}
+
 /// Serves one connection to its end. It counts as open for as long as its stream lives, also as a tunnel.
 pub(super) async fn serve<H: Handler, I: Stream>(
     io: I,
+    protocol: Protocol,
     open: Entered,
     peer: Arc<Peer>,
     handler: Arc<H>,
     bounds: Bounds,
 ) {
     let io = Watched::new(io, open);
-    if let Some((io, is_draining)) = http1::serve(io, &peer, &handler, bounds).await {
+    if protocol == Protocol::Http2 {
+        return http2::serve(io, &peer, &handler, bounds, false).await;
+    }
+    if let Some((io, is_draining)) = http1::serve(io, &peer, &handler, bounds).await
+        && protocol == Protocol::Either
+    {
         http2::serve(io, &peer, &handler, bounds, is_draining).await;
     }
 }

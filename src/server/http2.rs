@@ -4,9 +4,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::rt::Executor;
 use hyper::server::conn::http2::Builder;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioExecutor;
+use tokio_util::task::TaskTracker;
 
 use super::connection::{Stream, answer};
 use super::watch::Call;
@@ -21,6 +22,16 @@ const SEND_BUFFER: usize = 16 * 1024;
 /// How long an HTTP/2 client without requests may take to take its leave.
 const GOODBYE: Duration = Duration::from_secs(1);
 
+/// Runs the requests of a connection, each in a task that a drain waits for.
+#[derive(Debug, Clone)]
+struct Streams(TaskTracker);
+
+impl<F: Future<Output: Send + 'static> + Send + 'static> Executor<F> for Streams {
+    fn execute(&self, request: F) {
+        self.0.spawn(request);
+    }
+}
+
 /// Serves HTTP/2. A drain waits for the client to agree that it is over,
 /// but not for one that says nothing.
 pub(super) async fn serve<H: Handler, I: Stream>(
@@ -31,7 +42,7 @@ pub(super) async fn serve<H: Handler, I: Stream>(
     mut is_draining: bool,
 ) {
     peer.watch.speaks_http2();
-    let mut builder = Builder::new(TokioExecutor::new());
+    let mut builder = Builder::new(Streams(io.tasks()));
     builder
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(u32::try_from(bounds.max_header_bytes).unwrap_or(u32::MAX))

@@ -6,17 +6,46 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::header::HeaderValue;
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
 
-use super::connection::{self, Stream};
+use super::connection::{self, Protocol, Stream};
+use super::tls::Tls;
 use super::watch::Connections;
 use super::{Handler, Peer};
+use crate::http::scheme::Scheme;
 
 /// How long accepting rests when the process is out of descriptors.
 const BACK_OFF: Duration = Duration::from_millis(50);
 /// More connections than a process can have; what is configured above it changes nothing.
 const MOST: usize = 1 << 20;
+
+/// An accepted connection.
+#[derive(Debug)]
+pub enum Socket {
+    /// Over TCP.
+    Tcp(TcpStream),
+    /// Over a Unix socket.
+    Unix(UnixStream),
+}
+
+/// The other end of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remote {
+    /// An address.
+    Ip(IpAddr),
+    /// A program on this machine, over a Unix socket.
+    Unix,
+}
+
+impl From<IpAddr> for Remote {
+    fn from(address: IpAddr) -> Self {
+        Self::Ip(address)
+    }
+}
 
 /// The public listeners with everything that they serve.
 #[derive(Debug)]
@@ -34,16 +63,24 @@ impl<H: Handler> Server<H> {
     }
 
     /// Accepts whatever `poll_accept` gives, until the future is dropped.
-    pub async fn accept<I: Stream>(
-        &self,
-        poll_accept: impl Fn(&mut Context<'_>) -> Poll<io::Result<(I, IpAddr)>>,
-    ) {
+    pub async fn accept(&self, poll_accept: impl Fn(&mut Context<'_>) -> Poll<io::Result<(Socket, Remote)>>) {
+        let tasks = self.connections.tasks();
         // The place first: a connection that cannot be served stays in the backlog.
         while let Ok(place) = Arc::clone(&self.places).acquire_owned().await {
             match std::future::poll_fn(&poll_accept).await {
-                Ok((stream, address)) => {
-                    tokio::spawn(self.serve(stream, address, place));
-                }
+                Ok((socket, remote)) => match (socket, self.handler.tls()) {
+                    (Socket::Tcp(stream), Some(tls)) => {
+                        tasks.spawn(self.serve_tls(stream, tls, remote, place));
+                    }
+                    (Socket::Tcp(stream), None) => {
+                        let stream = Either::Left(Either::Left(stream));
+                        tasks.spawn(self.serve(TokioIo::<Wire>::new(stream), remote, place));
+                    }
+                    (Socket::Unix(stream), _) => {
+                        let stream = Either::Left(Either::Right(stream));
+                        tasks.spawn(self.serve(TokioIo::<Wire>::new(stream), remote, place));
+                    }
+                },
                 Err(error) if is_about_one_connection(&error) => {}
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept connections; trying again");
@@ -74,22 +111,47 @@ impl<H: Handler> Server<H> {
         });
     }
 
-    /// Serves one connection, over whatever it runs.
+    /// Serves one connection in the clear, over whatever it runs.
     pub(crate) fn serve<I: Stream>(
         &self,
         io: I,
-        address: IpAddr,
+        remote: Remote,
         place: OwnedSemaphorePermit,
     ) -> impl Future<Output = ()> + Send + use<H, I> {
         let entered = self.connections.enter(Some(place));
         let (handler, bounds) = (Arc::clone(&self.handler), self.handler.bounds());
-        let address = address.to_canonical();
-        let forwarded_for = HeaderValue::from_str(&address.to_string());
-        let forwarded_for = forwarded_for.unwrap_or_else(|_| HeaderValue::from_static("unknown"));
-        let peer = Arc::new(Peer { address, forwarded_for, watch: Arc::clone(&entered.watch) });
-        connection::serve(io, entered, peer, handler, bounds)
+        let peer = Arc::new(Peer::new(remote, Scheme::Http, Arc::clone(&entered.watch)));
+        connection::serve(io, Protocol::Either, entered, peer, handler, bounds)
+    }
+
+    /// Serves one connection over TLS. The handshake and the first head have one deadline between them; a drain does not
+    /// wait for a client that has not asked for anything yet.
+    fn serve_tls(
+        &self,
+        stream: TcpStream,
+        tls: Tls,
+        remote: Remote,
+        place: OwnedSemaphorePermit,
+    ) -> impl Future<Output = ()> + Send + use<H> {
+        let entered = self.connections.enter(Some(place));
+        let (handler, bounds) = (Arc::clone(&self.handler), self.handler.bounds());
+        let peer = Arc::new(Peer::new(remote, Scheme::Https, Arc::clone(&entered.watch)));
+        let connections = Arc::clone(&self.connections);
+        async move {
+            let shaken = tokio::select! {
+                biased;
+                _ = peer.watch.called() => None,
+                shaken = Box::pin(tls.shake_hands(stream)) => shaken,
+            };
+            let Some((stream, protocol)) = shaken else { return connections.failed_handshakes.inc() };
+            let stream: Wire = Either::Right(stream);
+            connection::serve(TokioIo::new(stream), protocol, entered, peer, handler, bounds).await;
+        }
     }
 }
+
+/// One type for all that is accepted: the protocol machines are there once.
+type Wire = Either<Either<TcpStream, UnixStream>, Box<TlsStream<TcpStream>>>;
 
 /// A client that left between the handshake and `accept`.
 fn is_about_one_connection(error: &io::Error) -> bool {

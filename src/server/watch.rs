@@ -13,9 +13,10 @@ use atomic_waker::AtomicWaker;
 use parking_lot::Mutex;
 use slab::Slab;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio_util::task::TaskTracker;
 
 use super::Bounds;
-use crate::metrics::Gauge;
+use crate::metrics::{Counter, Gauge};
 
 /// The shortest and the longest tick.
 const TICKS: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
@@ -28,7 +29,10 @@ pub struct Connections {
     is_draining: AtomicBool,
     /// How many are open.
     pub count: Gauge,
+    /// TLS handshakes that came to nothing.
+    pub failed_handshakes: Counter,
     emptied: Notify,
+    tasks: TaskTracker,
 }
 
 /// What one connection is doing.
@@ -90,15 +94,23 @@ impl Connections {
         self.open.lock().iter().for_each(|(_, watch)| watch.end());
     }
 
-    /// Waits until no connection is left.
+    /// The tasks that serve connections, and requests on them. A request's task may outlive its connection for a moment:
+    /// a write is handed over there when its client has left.
+    pub(super) fn tasks(&self) -> &TaskTracker {
+        &self.tasks
+    }
+
+    /// Waits until no connection is left, and no task of one.
     pub async fn emptied(&self) {
         loop {
             let emptied = self.emptied.notified();
             if self.open.lock().is_empty() {
-                return;
+                break;
             }
             emptied.await;
         }
+        self.tasks.close();
+        self.tasks.wait().await;
     }
 }
 
@@ -224,6 +236,13 @@ pub(super) struct Entered {
     pub(super) watch: Arc<Watch>,
     /// Its place within `max_connections`.
     _place: Option<OwnedSemaphorePermit>,
+}
+
+impl Entered {
+    /// Where its requests run.
+    pub(super) fn tasks(&self) -> TaskTracker {
+        self.connections.tasks.clone()
+    }
 }
 
 impl Drop for Entered {

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 
 use hyper::body::Bytes;
 use hyper::rt::{Read, ReadBufCursor, Write};
+use tokio_util::task::TaskTracker;
 
 use super::Watch;
 use super::watch::Entered;
@@ -17,13 +18,18 @@ pub(super) struct Watched<I> {
     io: I,
     watch: Arc<Watch>,
     early: Option<Bytes>,
-    _open: Entered,
+    open: Entered,
 }
 
 impl<I> Watched<I> {
     /// It counts as open until it is dropped.
     pub(super) fn new(io: I, open: Entered) -> Self {
-        Self { io, watch: Arc::clone(&open.watch), early: None, _open: open }
+        Self { io, watch: Arc::clone(&open.watch), early: None, open }
+    }
+
+    /// Where the requests on it run.
+    pub(super) fn tasks(&self) -> TaskTracker {
+        self.open.tasks()
     }
 
     /// Begins with what was read before.
@@ -67,7 +73,11 @@ impl<I: Write + Unpin> Write for Watched<I> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+        let this = self.get_mut();
+        let flushed = Pin::new(&mut this.io).poll_flush(cx);
+        // TLS takes what is written before the socket does.
+        this.watch.has_written(flushed.is_ready());
+        flushed
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

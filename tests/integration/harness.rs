@@ -1,7 +1,7 @@
 //! The only test servers and clients of the project.
 //!
 //! `origin` is what forebay forwards to: a scripted server that can also break the protocol. `proxy` runs the real
-//! binary. `client` and `h2` ask it, `backend` runs the FastAPI example, `wait` waits for facts instead of sleeping.
+//! binary. `client`, `h2` and `tls` ask it, `backend` runs the FastAPI example, `wait` waits for facts instead of sleeping.
 
 pub(crate) mod backend;
 pub(crate) mod client;
@@ -13,6 +13,7 @@ pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod scratch;
 pub(crate) mod script;
+pub(crate) mod tls;
 pub(crate) mod wait;
 pub(crate) mod websocket;
 pub(crate) mod wire;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use crate::harness::websocket::{handshake, text_frame};
 use crate::harness::{Connection, Gate, Origin, Proxy, Script, concurrently, request, wait_until};
 
 fn limited(rate: &str) -> String {
@@ -145,4 +146,59 @@ async fn under_load_no_request_fails() {
     }
     stop.store(true, Ordering::Relaxed);
     assert_eq!(load.await.unwrap().len(), 10);
+}
+
+#[tokio::test]
+async fn tunnels_and_event_streams_go_on() {
+    let origin = Origin::start();
+    let gate = Gate::closed();
+    origin.on("/ws", Script::upgrade());
+    origin.on("/events", Script::events().body("data: 1\n\n").wait(&gate).body("data: 2\n\n"));
+    let proxy = Proxy::start(&origin, "").await;
+    let mut socket = Connection::open(proxy.address).await;
+    socket.send(handshake("/ws").bytes()).await;
+    assert_eq!(socket.head("GET").await.status(), 101);
+    let mut stream = Connection::open(proxy.address).await;
+    stream.send(request("GET /events").field("Accept", "text/event-stream").bytes()).await;
+    assert_eq!(stream.head("GET").await.status(), 200);
+    assert_eq!(stream.data().await.unwrap().unwrap(), b"data: 1\n\n");
+    proxy.rewrite(ONLY_NEW);
+    assert_eq!(reload(&proxy).await.status(), 200);
+    assert_eq!(proxy.get("/events").await.status(), 404, "the new routes hold");
+    let frame = text_frame("still here");
+    socket.send(&frame).await;
+    assert_eq!(socket.wire.exactly(frame.len()).await.unwrap(), frame);
+    gate.open();
+    assert_eq!(stream.data().await.unwrap().unwrap(), b"data: 2\n\n");
+}
+
+#[tokio::test]
+async fn what_needs_a_restart_is_named_in_the_answer_and_in_the_log() {
+    let origin = Origin::start();
+    let proxy = Proxy::start(&origin, "").await;
+    let address = proxy.address;
+    proxy.rewrite("listener = { address = '127.0.0.1:1', workers = 7 }");
+    let answer = reload(&proxy).await;
+    let answer: serde_json::Value = serde_json::from_str(answer.text()).unwrap();
+    assert_eq!(answer["needs_restart"], serde_json::json!(["listener.address", "listener.workers"]));
+    assert_eq!(request("GET /").send(address).await.status(), 200, "the old address is served");
+    wait_until("the log says so", || async {
+        proxy.log().iter().any(|line| line.contains("listener.workers") && line.contains("restart forebay"))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_smaller_bound_on_connections_holds_after_a_reload_through_the_admin_listener() {
+    let origin = Origin::start();
+    let proxy = Proxy::start(&origin, "listener.max_connections = 100").await;
+    proxy.rewrite("listener.max_connections = 1");
+    assert_eq!(reload(&proxy).await.status(), 200);
+    let mut first = Connection::open(proxy.address).await;
+    assert_eq!(first.ask(&request("GET /1")).await.status(), 200);
+    let second = proxy.begin(&request("GET /2"));
+    assert_eq!(first.ask(&request("GET /3")).await.status(), 200);
+    assert_eq!(origin.count("/2"), 0, "it waits in the backlog");
+    drop(first);
+    assert_eq!(second.await.unwrap().status(), 200);
 }

@@ -2,7 +2,7 @@
 
 use crate::harness::client::Connection;
 use crate::harness::websocket::handshake;
-use crate::harness::{Gate, Origin, Proxy, Script, concurrently, request, seconds, wait_until, within};
+use crate::harness::{Gate, H2, Origin, Proxy, Script, concurrently, request, seconds, wait_until, within};
 
 #[tokio::test]
 async fn of_two_hundred_in_flight_none_fails() {
@@ -115,4 +115,92 @@ async fn an_http_2_client_that_says_nothing_does_not_hold_it_up() {
     silent.wire.exactly(9).await.expect("forebay's settings");
     proxy.signal("TERM");
     assert_eq!(within("the end of the drain", proxy.ended()).await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn an_event_stream_comes_to_a_whole_end_at_the_deadline() {
+    let origin = Origin::start();
+    origin.on("/events", Script::events().body("data: 1\n\n"));
+    let mut proxy = Proxy::start(&origin, "listener.drain_timeout = '300ms'").await;
+    let mut stream = Connection::open(proxy.address).await;
+    stream.send(request("GET /events").field("Accept", "text/event-stream").bytes()).await;
+    assert_eq!(stream.head("GET").await.status(), 200);
+    assert_eq!(stream.data().await.unwrap().unwrap(), b"data: 1\n\n");
+    let h2 = H2::open(proxy.address).await;
+    let other = tokio::spawn(async move { h2.get("/events", &[("accept", "text/event-stream")]).await });
+    wait_until("both run", || async { origin.active("/events") == 2 }).await;
+    proxy.signal("TERM");
+    assert_eq!(stream.data().await.unwrap(), None, "the last chunk came");
+    let other = other.await.unwrap();
+    assert_eq!((other.text(), &other.cut_short), ("data: 1\n\n", &None));
+    assert_eq!(proxy.ended().await.code(), Some(1));
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_it_at_once() {
+    let origin = Origin::start();
+    origin.on("/stuck", Script::ok("").after(seconds(60.0)));
+    origin.on("/events", Script::events().body("data: 1\n\n"));
+    let mut proxy = Proxy::start(&origin, "listener.drain_timeout = '1h'").await;
+    let _stuck = proxy.begin(&request("GET /stuck"));
+    let mut stream = Connection::open(proxy.address).await;
+    stream.send(request("GET /events").field("Accept", "text/event-stream").bytes()).await;
+    wait_until("both run", || async { origin.active("*") == 2 }).await;
+    proxy.signal("TERM");
+    wait_until("readiness is off", || async { proxy.admin_get("/readyz").await.status() == 503 }).await;
+    proxy.signal("TERM");
+    assert_eq!(within("the end", proxy.ended()).await.code(), Some(1));
+}
+
+#[tokio::test]
+async fn an_http_2_client_is_told_to_go_away_and_its_streams_come_to_their_end() {
+    let origin = Origin::start();
+    let gate = Gate::closed();
+    origin.on("/slow", Script::ok("slow").when(&gate));
+    let mut proxy = Proxy::start(&origin, "listener.drain_timeout = '60s'").await;
+    let mut client = Connection::open(proxy.address).await;
+    client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\u{4}\0\0\0\0\0").await;
+    // GET /slow with the static table of RFC 7541, as the whole of stream 1.
+    let head = b"\x82\x86\x04\x05/slow\x01\x01h".as_slice();
+    client.send([&[0, 0, 12, 1, 5, 0, 0, 0, 1], head].concat()).await;
+    wait_until("it runs", || async { origin.active("/slow") == 1 }).await;
+    proxy.signal("TERM");
+    let (mut is_told, mut answer) = (false, Vec::new());
+    loop {
+        let frame = within("a frame", client.wire.exactly(9)).await.unwrap();
+        let length = u32::from_be_bytes([0, frame[0], frame[1], frame[2]]) as usize;
+        let payload = client.wire.exactly(length).await.unwrap();
+        match frame[3] {
+            7 => {
+                is_told = true;
+                gate.open();
+            }
+            0 => answer.extend(payload),
+            _ => {}
+        }
+        if frame[3] == 0 && frame[4] & 1 == 1 {
+            break;
+        }
+    }
+    assert_eq!((is_told, answer.as_slice()), (true, b"slow".as_slice()));
+    drop(client);
+    assert_eq!(within("the end", proxy.ended()).await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_write_whose_http_2_client_leaves_during_the_drain_is_finished() {
+    let origin = Origin::start();
+    let gate = Gate::closed();
+    origin.on("/write", Script::ok("written").when(&gate));
+    let mut proxy = Proxy::start(&origin, "listener.drain_timeout = '60s'").await;
+    let h2 = H2::open(proxy.address).await;
+    let writing = tokio::spawn(async move { h2.send("POST", "/write", &[], "x").await });
+    wait_until("it runs", || async { origin.active("/write") == 1 }).await;
+    proxy.signal("TERM");
+    wait_until("readiness is off", || async { proxy.admin_get("/readyz").await.status() == 503 }).await;
+    writing.abort();
+    proxy.wait_for_metric("forebay_connections", &["listener=\"public\""], 0.0).await;
+    assert_eq!((origin.active("/write"), proxy.admin_get("/healthz").await.status()), (1, 200));
+    gate.open();
+    assert_eq!(within("the end", proxy.ended()).await.code(), Some(0));
 }

@@ -306,6 +306,11 @@ impl Families<'_> {
             "Whether the last reload took effect.",
             &u32::from(reloads.last_succeeded),
         )?;
+        self.counter(
+            "forebay_tls_handshake_failures",
+            "TLS handshakes with clients that came to nothing.",
+            &snapshot.failed_handshakes,
+        )?;
         self.counter("forebay_panics", "Requests that failed in forebay itself.", &snapshot.panics)?;
         self.counter(
             "forebay_log_lines_dropped",

@@ -41,6 +41,7 @@ impl Snapshot {
                 .map(|(name, cluster)| UpstreamFigures::of(Arc::clone(name), cluster))
                 .collect(),
             connections: state.listener.connections.count.value(),
+            failed_handshakes: state.listener.connections.failed_handshakes.value(),
             panics: state.listener.panics.value(),
             reloads: ReloadFigures {
                 succeeded: state.reloads.succeeded.value(),

@@ -14,9 +14,10 @@ use crate::config::values::Period;
 use crate::digest::short;
 use crate::http::coding::{Accepted, Coding};
 use crate::http::fields;
+use crate::http::scheme::Scheme;
 use crate::http::target::host;
 use crate::policy::{Policy, State};
-use crate::proxy::asked::{Asked, SCHEME};
+use crate::proxy::asked::Asked;
 use crate::proxy::intake::look;
 use crate::refusal::Refusal;
 use crate::upstream;
@@ -110,14 +111,15 @@ impl Report {
     ) -> Self {
         let upload = fields::content_length(&head.headers).unwrap_or(0);
         let has_body = upload > 0 || head.headers.contains_key(http::header::TRANSFER_ENCODING);
-        let found = look(&mut head, upload, policy);
+        let scheme = Scheme::of(&head.uri);
+        let found = look(&mut head, scheme, upload, policy);
         let address = policy.trusted_proxies.resolve(peer, &head.headers);
         let (route, others) = match &found {
             Ok(Some(_)) | Err(Refusal::NoRoute) => judge(policy, &head),
             Ok(None) | Err(_) => (None, Vec::new()),
         };
         let mut report = Self {
-            request: Canonical::of(&head),
+            request: Canonical::of(&head, scheme),
             answer: Answer::of(&found),
             route,
             others,
@@ -137,7 +139,8 @@ impl Report {
         if let Ok(Some(found)) = found {
             let coding = Accepted::of(&head.headers).coding.map_or("none", Coding::as_str);
             report.compress = Some(coding).filter(|_| found.0.route.compress);
-            report.follow(&Asked::new(head, found, address, has_body, state.digester), state, upstreams);
+            let asked = Asked::new(head, found, address, scheme, has_body, state.digester);
+            report.follow(&asked, state, upstreams);
         }
         report
     }
@@ -168,10 +171,10 @@ impl Report {
 }
 
 impl Canonical {
-    fn of(head: &Parts) -> Self {
+    fn of(head: &Parts, scheme: Scheme) -> Self {
         Self {
             method: head.method.to_string(),
-            scheme: SCHEME,
+            scheme: scheme.as_str(),
             host: host(&head.headers).to_owned(),
             path: head.uri.path().to_owned(),
             query: head.uri.query().map(str::to_owned),

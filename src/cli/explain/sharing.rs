@@ -10,7 +10,7 @@ use crate::config::values::Period;
 use crate::digest::short;
 use crate::http::target::host;
 use crate::policy::{Collapse, State};
-use crate::proxy::asked::{Asked, SCHEME};
+use crate::proxy::asked::Asked;
 
 /// What the cache does with the request.
 #[derive(Debug, Serialize)]
@@ -173,7 +173,7 @@ impl CacheKeyReport {
         let key = asked.storage_key();
         Self {
             digest: short(u128::from_be_bytes(key.to_bytes())),
-            scheme: SCHEME,
+            scheme: asked.scheme.as_str(),
             host: host.to_owned(),
             path: path.to_owned(),
             query: url.split_once('?').map(|(_, query)| query.to_owned()),

@@ -42,6 +42,7 @@ pub fn attach(plan: Plan<'_>, state: &State) -> Policy {
         listener: listener(plan.config),
         router: router(&plan, &routes),
         trusted_proxies: plan.trusted_proxies,
+        tls: plan.tls,
         routes,
         upstreams,
         rate_limits,

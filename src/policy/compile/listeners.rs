@@ -18,6 +18,7 @@ pub(super) fn check(config: &Config, findings: &mut Findings<'_>) -> TrustedProx
         }
     }
     check_admin(config, findings);
+    check_tls(config, findings);
     let mut networks = Vec::new();
     for network in &listener.trusted_proxies {
         match TrustedProxies::parse([network.get_ref().as_str()]) {
@@ -27,6 +28,18 @@ pub(super) fn check(config: &Config, findings: &mut Findings<'_>) -> TrustedProx
     }
     // Each was read before.
     TrustedProxies::parse(networks).unwrap_or_default()
+}
+
+/// Whether the files are as they should be is found by reading them.
+fn check_tls(config: &Config, findings: &mut Findings<'_>) {
+    let Some(tls) = &config.listener.tls else { return };
+    for (cert, key) in tls.get_ref().pairs() {
+        for (path, name) in [(cert, "cert"), (key, "key")] {
+            if path.get_ref().is_empty() {
+                findings.refuse(path, format!("`{name}` is the path of a PEM file"));
+            }
+        }
+    }
 }
 
 fn check_admin(config: &Config, findings: &mut Findings<'_>) {

@@ -64,6 +64,10 @@ impl Request {
         if named { self } else { self.field("Host", host) }
     }
 
+    pub(crate) fn method(&self) -> &str {
+        &self.method
+    }
+
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut text = format!("{} {} HTTP/1.1\r\n", self.method, self.target);
         let request = self.clone().or_host(HOST);

@@ -1,4 +1,4 @@
-//! An HTTP/2 client with prior knowledge, in the clear.
+//! An HTTP/2 client: with prior knowledge in the clear, or over a stream that was opened before.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,6 +9,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use super::client::{HOST, Response};
@@ -19,16 +20,24 @@ use super::wire::Head;
 #[derive(Debug, Clone)]
 pub(crate) struct H2 {
     sender: SendRequest<Full<Bytes>>,
+    scheme: &'static str,
 }
 
 impl H2 {
     pub(crate) async fn open(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
+        Self::over(stream, "http").await
+    }
+
+    pub(crate) async fn over<Io>(stream: Io, scheme: &'static str) -> Self
+    where
+        Io: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
         let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
         let (sender, connection) = within("an HTTP/2 connection", handshake).await.unwrap();
         tokio::spawn(connection);
-        Self { sender }
+        Self { sender, scheme }
     }
 
     /// A request with an empty body: `get("/api/scans", &[("accept", "text/plain")])`.
@@ -43,7 +52,8 @@ impl H2 {
         fields: &[(&str, &str)],
         body: impl Into<Bytes>,
     ) -> Response {
-        let mut request = http::Request::builder().method(method).uri(format!("http://{HOST}{path}"));
+        let mut request =
+            http::Request::builder().method(method).uri(format!("{}://{HOST}{path}", self.scheme));
         for (name, value) in fields {
             request = request.header(*name, *value);
         }

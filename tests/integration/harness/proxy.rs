@@ -1,8 +1,10 @@
 //! The real binary, started with a configuration and ended by SIGTERM.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -43,15 +45,32 @@ impl Proxy {
         let scratch = Scratch::new();
         let config = scratch.write("forebay.toml", &complete(config, origin));
         let mut command = Command::new(BINARY);
-        command.arg("run").arg("--config").arg(&config);
+        command.arg("run").arg("--config").arg(&config).stdin(Stdio::null());
         Self::spawn(command, config, origin, scratch).await
+    }
+
+    /// As a service manager starts it: with this variable, and with a bound socket as descriptor 3 if there is one.
+    pub(crate) async fn as_service(
+        origin: &Origin,
+        config: &str,
+        (name, value): (&str, &OsStr),
+        socket: Option<OwnedFd>,
+    ) -> Self {
+        let scratch = Scratch::new();
+        let config = scratch.write("forebay.toml", &complete(config, origin.address()));
+        let hand_over = socket.as_ref().map_or("", |_| "LISTEN_PID=$$ LISTEN_FDS=1");
+        let script = format!("exec 3<&0 0</dev/null; exec env {hand_over} \"$0\" run --config \"$1\"");
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(script).arg(BINARY).arg(&config).env(name, value);
+        command.stdin(socket.map_or_else(Stdio::null, Stdio::from));
+        Self::spawn(command, config, origin.address(), scratch).await
     }
 
     /// Starts it without a file, by these arguments; they must lead to a JSON log on standard error.
     pub(crate) async fn by_arguments(origin: &Origin, arguments: &[&str]) -> Self {
         let scratch = Scratch::new();
         let mut command = Command::new(BINARY);
-        command.arg("run").args(arguments).current_dir(scratch.path());
+        command.arg("run").args(arguments).current_dir(scratch.path()).stdin(Stdio::null());
         Self::spawn(command, PathBuf::new(), origin.address(), scratch).await
     }
 
@@ -59,7 +78,7 @@ impl Proxy {
         VARIABLES.iter().for_each(|name| {
             command.env_remove(name);
         });
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = Process::spawn(command);
         let log = collect(process.stderr.take().expect("its standard error"));
         let output = collect(process.stdout.take().expect("its standard output"));
@@ -275,7 +294,7 @@ async fn announced(log: &watch::Sender<Vec<String>>, message: &str) -> SocketAdd
         let line: serde_json::Value = serde_json::from_str(line).ok()?;
         let fields = if line["message"].is_string() { &line } else { &line["fields"] };
         let address = fields["address"].as_str().filter(|_| fields["message"] == message)?;
-        address.strip_prefix("http://")?.parse().ok()
+        address.split_once("://")?.1.parse().ok()
     };
     let mut lines = log.subscribe();
     let settled = |lines: &Vec<String>| lines.iter().any(|line| address(line).is_some() || line == ENDED);
