@@ -17,7 +17,7 @@ RUN case "${TARGETARCH:-amd64}" in \
     esac > /target && rustup target add "$(cat /target)"
 WORKDIR /src
 COPY . .
-# mimalloc is C: the compiler for the target is musl's wrapper around gcc.
+# mimalloc and aws-lc are C: the compiler for the target is musl's wrapper around gcc.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
     TARGET_CC=musl-gcc cargo build --release --locked --bin forebay --target "$(cat /target)" \
