@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::problem::{Problem, closest};
 
 /// Keys of features that this version does not have.
-const LATER: [&str; 7] = ["client_js", "currency", "push", "redis", "savings", "telemetry", "tls"];
+const LATER: [&str; 6] = ["client_js", "currency", "push", "redis", "savings", "telemetry"];
 
 /// A problem from what the deserializer said about a span.
 pub(super) fn problem(message: &str, span: Range<usize>) -> Problem {
