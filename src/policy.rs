@@ -8,6 +8,7 @@ mod job;
 mod sharing;
 mod state;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -72,10 +73,36 @@ pub struct AdminPolicy {
 pub struct ListenerPolicy {
     /// Bounds on each connection.
     pub bounds: Bounds,
+    /// Connections that one address may have open.
+    pub max_connections_per_ip: PerAddress,
     /// Of a request's body, in bytes.
     pub max_body_bytes: u64,
+    /// How many bytes of it must come in a second, on average; 0: any number.
+    pub min_body_rate: u64,
     /// How long a drain lets requests finish.
     pub drain_timeout: Duration,
+}
+
+/// How many connections one address may have open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PerAddress {
+    /// Any number.
+    Unbounded,
+    /// So many; of this machine's own addresses, which proxies beside us use, any number.
+    FromAfar(usize),
+    /// So many.
+    Bounded(usize),
+}
+
+impl PerAddress {
+    /// The bound of an address, where there is one.
+    pub fn of(self, address: IpAddr) -> Option<usize> {
+        match self {
+            Self::Unbounded => None,
+            Self::FromAfar(most) => (!address.is_loopback()).then_some(most),
+            Self::Bounded(most) => Some(most),
+        }
+    }
 }
 
 /// What happens to the requests of one route.

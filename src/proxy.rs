@@ -28,12 +28,13 @@ mod tunnel;
 mod warm;
 mod write;
 
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use http::request::Parts;
-use http::{Request, Response, StatusCode, header};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
@@ -76,13 +77,20 @@ impl Handler for Proxy {
             }
             Err(refusal) => Err(refusal),
         };
-        let may_be_read = answer.as_ref().err().map(|refusal| !is_awaited && !refusal.is_about_framing());
-        if let (Some(may_be_read), Some(body)) = (may_be_read, body.take_if(|body| !body.is_end_stream())) {
-            Box::pin(intake::settle(body, may_be_read, peer)).await;
+        let refused = answer.as_ref().err().map(Refusal::is_about_framing);
+        let mut can_go_on = true;
+        if let (Some(is_about_framing), Some(body)) = (refused, body.take_if(|body| !body.is_end_stream())) {
+            can_go_on = Box::pin(intake::settle(body, !is_awaited && !is_about_framing, peer)).await;
         }
         match answer {
             Ok(response) => exchange.answered(response),
-            Err(refusal) => exchange.refused(&refusal),
+            Err(refusal) => {
+                let mut response = exchange.refused(&refusal);
+                if !can_go_on {
+                    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                }
+                response
+            }
         }
     }
 
@@ -92,6 +100,12 @@ impl Handler for Proxy {
 
     fn tls(&self) -> Option<Tls> {
         self.policy.load().tls.clone()
+    }
+
+    fn seats(&self, address: IpAddr) -> Option<usize> {
+        let policy = self.policy.load();
+        let most = policy.listener.max_connections_per_ip.of(address)?;
+        (!policy.trusted_proxies.is_trusted(address)).then_some(most)
     }
 }
 

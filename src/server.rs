@@ -1,6 +1,7 @@
 //! The public listener: accepts connections, bounds them, and hands each request to the proxy.
 //!
-//! Promises: at most `max_connections` are served at once, the rest wait in the backlog; no connection can be held open
+//! Promises: at most `max_connections` are served at once, the rest wait in the backlog; an address that has its share
+//! open gets no more; a connection between two requests has no buffers; no connection can be held open
 //! by a client that sends its head slowly, nothing at all, or reads nothing; without free descriptors the listener backs
 //! off instead of spinning; a drain closes idle connections at once and lets the others finish.
 
@@ -8,6 +9,7 @@ mod connection;
 mod http1;
 mod http2;
 mod listener;
+mod seats;
 mod tls;
 mod watch;
 mod watched;
@@ -50,6 +52,9 @@ pub trait Handler: Send + Sync + 'static {
 
     /// What new connections over TCP are protected by; `None`: they are in the clear.
     fn tls(&self) -> Option<Tls>;
+
+    /// How many connections `address` may have open; `None`: any number.
+    fn seats(&self, address: IpAddr) -> Option<usize>;
 }
 
 /// The bounds on a connection.

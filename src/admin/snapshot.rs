@@ -38,6 +38,8 @@ pub struct Snapshot {
     pub connections: i64,
     /// TLS handshakes with clients that came to nothing.
     pub failed_handshakes: u64,
+    /// Connections turned away because their address had as many as it may.
+    pub connections_refused: u64,
     /// Requests whose processing failed in forebay itself.
     pub panics: u64,
     /// Reloads of the configuration.

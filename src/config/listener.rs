@@ -33,6 +33,9 @@ pub struct Listener {
     #[serde(deserialize_with = "super::ranges::at_least_one")]
     #[schemars(range(min = 1))]
     pub max_connections: usize,
+    /// Of them, those that one address (of IPv6: one /64) may have open; it gets no more. Trusted proxies may have any
+    /// number. Absent: half of `max_connections`, and any number for loopback addresses; 0: any number.
+    pub max_connections_per_ip: Option<usize>,
     /// The whole head of a request must be in by then (duration).
     #[serde(deserialize_with = "super::ranges::some_time")]
     pub header_timeout: Period,
@@ -43,6 +46,9 @@ pub struct Listener {
     pub max_header_bytes: ByteSize,
     /// The largest request body (size); 413 beyond.
     pub max_body_bytes: ByteSize,
+    /// How much of a request body must come in a second (size), on average, after 20 seconds of waiting for it; 408
+    /// otherwise. 0: any amount.
+    pub min_body_rate: ByteSize,
     /// What requests in flight get to finish after SIGTERM (duration).
     pub drain_timeout: Period,
     /// Worker threads; 0: one per core.
@@ -59,10 +65,12 @@ impl Default for Listener {
             socket_mode: SocketMode::default(),
             trusted_proxies: Vec::new(),
             max_connections: 10_000,
+            max_connections_per_ip: None,
             header_timeout: Period::secs(10),
             idle_timeout: Period::secs(75),
             max_header_bytes: ByteSize(32 << 10),
             max_body_bytes: ByteSize(100 << 20),
+            min_body_rate: ByteSize(240),
             drain_timeout: Period::secs(30),
             workers: 0,
             tls: None,

@@ -26,8 +26,8 @@ pub enum UploadFault {
     /// Broken framing, or a client that went away (400, seen only by those who half-close).
     #[error("the request body ended early or was badly framed")]
     Broken = 2,
-    /// Nothing came for longer than the body timeout (408).
-    #[error("the request body stalled")]
+    /// Nothing came for longer than the body timeout, or too little for too long (408).
+    #[error("the request body stalled, or came too slowly")]
     Stalled = 3,
 }
 
@@ -83,13 +83,30 @@ pub enum RequestBody {
     Upload(Box<Upload>),
 }
 
+/// How long a body may be waited for before its average rate counts.
+const GRACE: Duration = Duration::from_secs(20);
+
+/// What a client's body is held to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UploadBounds {
+    /// Its size, in bytes.
+    pub most: u64,
+    /// Between two chunks.
+    pub patience: Duration,
+    /// Bytes for each second that it is waited for, beyond [`GRACE`]; 0: any number.
+    pub min_rate: u64,
+}
+
 /// A client's body with its bounds.
 #[derive(Debug)]
 pub struct Upload {
     incoming: Incoming,
-    left: u64,
-    patience: Duration,
+    bounds: UploadBounds,
+    received: u64,
     stall: Deadline,
+    /// Since when a chunk is waited for, and how long earlier ones were. What the upstream does not take is not waited for.
+    waits_since: Option<Instant>,
+    waited: Duration,
     /// Whether it was ever waited for.
     is_late: bool,
     clock: Clock,
@@ -97,17 +114,19 @@ pub struct Upload {
 }
 
 impl RequestBody {
-    /// Wraps a client's body: at most `limit` bytes, at most `patience` between two chunks.
-    pub fn upload(incoming: Incoming, limit: u64, patience: Duration, clock: Clock) -> (Self, UploadOutcome) {
+    /// Wraps a client's body.
+    pub fn upload(incoming: Incoming, bounds: UploadBounds, clock: Clock) -> (Self, UploadOutcome) {
         let outcome = UploadOutcome::default();
         if incoming.is_end_stream() {
             return (Self::Empty, outcome);
         }
         let upload = Upload {
             incoming,
-            left: limit,
-            patience,
+            bounds,
+            received: 0,
             stall: Deadline::default(),
+            waits_since: None,
+            waited: Duration::ZERO,
             is_late: false,
             clock,
             outcome: outcome.clone(),
@@ -157,18 +176,33 @@ impl Body for RequestBody {
     }
 }
 
+impl UploadBounds {
+    /// How long the next chunk may take, after `received` bytes were `waited` for.
+    fn patience(&self, received: u64, waited: Duration) -> Duration {
+        let Some(earned) = received.checked_div(self.min_rate) else { return self.patience };
+        let left = (GRACE + Duration::from_secs(earned)).saturating_sub(waited);
+        self.patience.min(left)
+    }
+}
+
 impl Upload {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UploadFault>>> {
         let Poll::Ready(next) = Pin::new(&mut self.incoming).poll_frame(cx) else {
             // Armed on the first wait only: a body that came with its head costs no timer.
             if !self.stall.is_set() {
-                self.stall.set(Some(self.clock.now() + self.patience));
+                let now = self.clock.now();
+                let patience = self.bounds.patience(self.received, self.waited);
+                self.stall.set(Some(now + patience));
+                self.waits_since = Some(now);
                 self.is_late = true;
             }
             ready!(self.stall.poll_passed(cx));
             return Poll::Ready(Some(Err(self.outcome.set(UploadFault::Stalled))));
         };
         self.stall.set(None);
+        if let Some(since) = self.waits_since.take() {
+            self.waited += self.clock.now().saturating_duration_since(since);
+        }
         let Some(frame) = next else {
             self.has_ended();
             return Poll::Ready(None);
@@ -180,9 +214,9 @@ impl Upload {
     fn admit(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, UploadFault> {
         let length = frame.data_ref().map_or(0, |data| data.remaining() as u64);
         self.outcome.0.chunks.fetch_add(1, Ordering::Relaxed);
-        match self.left.checked_sub(length) {
-            Some(left) => self.left = left,
-            None => return Err(self.outcome.set(UploadFault::TooLarge)),
+        self.received = self.received.saturating_add(length);
+        if self.received > self.bounds.most {
+            return Err(self.outcome.set(UploadFault::TooLarge));
         }
         if self.incoming.is_end_stream() {
             self.has_ended();
@@ -206,5 +240,30 @@ pub fn clean(frame: Frame<Bytes>) -> Frame<Bytes> {
             Frame::trailers(trailers)
         }
         Err(data) => data,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_must_come_at_an_average_rate_once_its_grace_is_used_up() {
+        let seconds = Duration::from_secs;
+        let bounds = UploadBounds { most: u64::MAX, patience: seconds(30), min_rate: 100 };
+        for (received, waited, patience) in [
+            (0, 0, 20),
+            (0, 15, 5),
+            (500, 20, 5),
+            (99, 20, 0),
+            (2_000, 60, 0),
+            (100_000, 60, 30),
+            (u64::MAX, 1_000_000, 30),
+        ] {
+            let found = bounds.patience(received, seconds(waited));
+            assert_eq!(found, seconds(patience), "{received} bytes in {waited} s");
+        }
+        let any = UploadBounds { min_rate: 0, ..bounds };
+        assert_eq!(any.patience(0, seconds(1000)), seconds(30));
     }
 }

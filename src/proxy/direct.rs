@@ -17,7 +17,7 @@ use super::write::{Writing, write};
 use super::{Body, Proxy, tell_cache_status, tunnel};
 use crate::admission::Permit;
 use crate::cache::{Forward, Forwarded};
-use crate::http::body::{RequestBody, UploadOutcome};
+use crate::http::body::{RequestBody, UploadBounds, UploadOutcome};
 use crate::metrics::CacheResult;
 use crate::refusal::Refusal;
 use crate::upstream::{self, ResponseBody};
@@ -132,8 +132,10 @@ impl Proxy {
         let Some(incoming) = body.take().filter(|_| has_body) else {
             return (Box::new(Request::from_parts(parts, RequestBody::Empty)), None);
         };
-        let limit = self.policy.load().listener.max_body_bytes;
-        let (body, outcome) = RequestBody::upload(incoming, limit, patience, self.state.clock);
+        let listener = self.policy.load().listener;
+        let (most, min_rate) = (listener.max_body_bytes, listener.min_body_rate);
+        let bounds = UploadBounds { most, patience, min_rate };
+        let (body, outcome) = RequestBody::upload(incoming, bounds, self.state.clock);
         if body.size_hint().exact().is_none() {
             // The library drops a body of unknown length from GET, HEAD and CONNECT unless told that it is chunked.
             parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));

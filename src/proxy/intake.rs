@@ -133,12 +133,15 @@ fn is_last_hop(parts: &mut Parts) -> bool {
 }
 
 /// Lets the client read a refusal: a small body is read to its end, after a large one the connection lingers. So it does
-/// where the body is not to be read: framing that nobody can trust, a client that waits to be asked for it.
-pub(super) async fn settle(body: Incoming, may_be_read: bool, peer: &Peer) {
+/// where the body is not to be read: framing that nobody can trust, a client that waits to be asked for it. Says whether
+/// the connection can be used again.
+pub(super) async fn settle(body: Incoming, may_be_read: bool, peer: &Peer) -> bool {
     let is_small = body.size_hint().upper().is_none_or(|length| length <= DRAINED);
-    if !may_be_read || !is_small || !drain(body).await {
+    let is_read = may_be_read && is_small && drain(body).await;
+    if !is_read {
         peer.watch.linger();
     }
+    is_read
 }
 
 /// Whether a body came to its end within the bounds.

@@ -37,12 +37,12 @@ pub(super) async fn serve<H: Handler, I: Stream>(
 ) {
     let io = Watched::new(io, open);
     if protocol == Protocol::Http2 {
-        return http2::serve(io, &peer, &handler, bounds, false).await;
+        return Box::pin(http2::serve(io, &peer, &handler, bounds, false)).await;
     }
     if let Some((io, is_draining)) = http1::serve(io, &peer, &handler, bounds).await
         && protocol == Protocol::Either
     {
-        http2::serve(io, &peer, &handler, bounds, is_draining).await;
+        Box::pin(http2::serve(io, &peer, &handler, bounds, is_draining)).await;
     }
 }
 

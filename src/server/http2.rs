@@ -64,6 +64,7 @@ pub(super) async fn serve<H: Handler, I: Stream>(
                     is_draining = true;
                     connection.as_mut().graceful_shutdown();
                 }
+                Call::Rest => {}
                 Call::End => return,
             },
             _ = connection.as_mut() => return,

@@ -14,7 +14,7 @@ use tokio_util::either::Either;
 
 use super::connection::{self, Protocol, Stream};
 use super::tls::Tls;
-use super::watch::Connections;
+use super::watch::{Connections, Entered};
 use super::{Handler, Peer};
 use crate::http::scheme::Scheme;
 
@@ -65,25 +65,32 @@ impl<H: Handler> Server<H> {
     /// Accepts whatever `poll_accept` gives, until the future is dropped.
     pub async fn accept(&self, poll_accept: impl Fn(&mut Context<'_>) -> Poll<io::Result<(Socket, Remote)>>) {
         let tasks = self.connections.tasks();
+        let mut is_short = false;
         // The place first: a connection that cannot be served stays in the backlog.
         while let Ok(place) = Arc::clone(&self.places).acquire_owned().await {
             match std::future::poll_fn(&poll_accept).await {
-                Ok((socket, remote)) => match (socket, self.handler.tls()) {
-                    (Socket::Tcp(stream), Some(tls)) => {
-                        tasks.spawn(self.serve_tls(stream, tls, remote, place));
+                Ok((socket, remote)) => {
+                    is_short = false;
+                    match (socket, self.handler.tls()) {
+                        (Socket::Tcp(stream), Some(tls)) => {
+                            tasks.spawn(self.serve_tls(stream, tls, remote, place));
+                        }
+                        (Socket::Tcp(stream), None) => {
+                            let stream = Either::Left(Either::Left(stream));
+                            tasks.spawn(self.serve(TokioIo::<Wire>::new(stream), remote, place));
+                        }
+                        (Socket::Unix(stream), _) => {
+                            let stream = Either::Left(Either::Right(stream));
+                            tasks.spawn(self.serve(TokioIo::<Wire>::new(stream), remote, place));
+                        }
                     }
-                    (Socket::Tcp(stream), None) => {
-                        let stream = Either::Left(Either::Left(stream));
-                        tasks.spawn(self.serve(TokioIo::<Wire>::new(stream), remote, place));
-                    }
-                    (Socket::Unix(stream), _) => {
-                        let stream = Either::Left(Either::Right(stream));
-                        tasks.spawn(self.serve(TokioIo::<Wire>::new(stream), remote, place));
-                    }
-                },
+                }
                 Err(error) if is_about_one_connection(&error) => {}
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept connections; trying again");
+                    // Told once until it is over.
+                    if !std::mem::replace(&mut is_short, true) {
+                        tracing::warn!(%error, "cannot accept connections; trying again");
+                    }
                     tokio::time::sleep(BACK_OFF).await;
                 }
             }
@@ -118,10 +125,23 @@ impl<H: Handler> Server<H> {
         remote: Remote,
         place: OwnedSemaphorePermit,
     ) -> impl Future<Output = ()> + Send + use<H, I> {
-        let entered = self.connections.enter(Some(place));
         let (handler, bounds) = (Arc::clone(&self.handler), self.handler.bounds());
-        let peer = Arc::new(Peer::new(remote, Scheme::Http, Arc::clone(&entered.watch)));
-        connection::serve(io, Protocol::Either, entered, peer, handler, bounds)
+        let entered = self.enter(&remote, place);
+        async move {
+            // One that has no seat is closed without a word: what it costs is to be as little as what it cost the peer.
+            let Some(entered) = entered else { return };
+            let peer = Arc::new(Peer::new(remote, Scheme::Http, Arc::clone(&entered.watch)));
+            connection::serve(io, Protocol::Either, entered, peer, handler, bounds).await;
+        }
+    }
+
+    /// Registers a connection, if its address may have one more.
+    fn enter(&self, remote: &Remote, place: OwnedSemaphorePermit) -> Option<Entered> {
+        let (address, most) = match remote {
+            Remote::Ip(address) => (address.to_canonical(), self.handler.seats(address.to_canonical())),
+            Remote::Unix => (IpAddr::from([127, 0, 0, 1]), None),
+        };
+        self.connections.enter(address, most, place)
     }
 
     /// Serves one connection over TLS. The handshake and the first head have one deadline between them; a drain does not
@@ -133,11 +153,12 @@ impl<H: Handler> Server<H> {
         remote: Remote,
         place: OwnedSemaphorePermit,
     ) -> impl Future<Output = ()> + Send + use<H> {
-        let entered = self.connections.enter(Some(place));
+        let entered = self.enter(&remote, place);
         let (handler, bounds) = (Arc::clone(&self.handler), self.handler.bounds());
-        let peer = Arc::new(Peer::new(remote, Scheme::Https, Arc::clone(&entered.watch)));
         let connections = Arc::clone(&self.connections);
         async move {
+            let Some(entered) = entered else { return };
+            let peer = Arc::new(Peer::new(remote, Scheme::Https, Arc::clone(&entered.watch)));
             let shaken = tokio::select! {
                 biased;
                 _ = peer.watch.called() => None,

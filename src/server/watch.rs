@@ -4,6 +4,7 @@
 //! is read and no timer set for a request. The reaper looks at all connections once a tick and ends the overdue ones. A
 //! deadline is thus kept to within a tick: an eighth of the shortest timeout, a second at most.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::task::{Poll, Waker};
@@ -16,6 +17,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio_util::task::TaskTracker;
 
 use super::Bounds;
+use super::seats::{Seat, Seats};
 use crate::metrics::{Counter, Gauge};
 
 /// The shortest and the longest tick.
@@ -31,6 +33,9 @@ pub struct Connections {
     pub count: Gauge,
     /// TLS handshakes that came to nothing.
     pub failed_handshakes: Counter,
+    seats: Arc<Seats>,
+    /// How many were turned away because their address has as many as it may.
+    pub refused: Counter,
     emptied: Notify,
     tasks: TaskTracker,
 }
@@ -50,16 +55,36 @@ pub struct Watch {
     must_end: AtomicBool,
     must_drain: AtomicBool,
     must_linger: AtomicBool,
+    /// Whether the last request was over with its head: what follows is another one.
+    is_between: AtomicBool,
+    must_rest: AtomicBool,
+    is_resting: AtomicBool,
     called: AtomicWaker,
 }
 
 impl Connections {
-    /// Registers a new connection; it leaves when the guard is dropped.
-    pub(super) fn enter(self: &Arc<Self>, place: Option<OwnedSemaphorePermit>) -> Entered {
+    /// Registers a new connection; it leaves when the guard is dropped. None where its address has as many as it may.
+    pub(super) fn enter(
+        self: &Arc<Self>,
+        address: IpAddr,
+        most: Option<usize>,
+        place: OwnedSemaphorePermit,
+    ) -> Option<Entered> {
+        let seat = most.map(|most| self.seats.take(address, most).ok_or(())).transpose();
+        match seat {
+            Ok(seat) => Some(self.register(Some(place), seat)),
+            Err(()) => {
+                self.refused.inc();
+                None
+            }
+        }
+    }
+
+    fn register(self: &Arc<Self>, place: Option<OwnedSemaphorePermit>, seat: Option<Seat>) -> Entered {
         let watch = Arc::new(Watch::new(Arc::clone(&self.tick), self.is_draining.load(Relaxed)));
         self.count.inc();
         let number = self.open.lock().insert(Arc::clone(&watch));
-        Entered { connections: Arc::clone(self), number, watch, _place: place }
+        Entered { connections: Arc::clone(self), number, watch, _place: place, _seat: seat }
     }
 
     /// Ends overdue connections, for as long as it is polled. The bounds are asked for at every tick.
@@ -75,6 +100,8 @@ impl Connections {
             for (_, watch) in &*self.open.lock() {
                 if watch.is_overdue(now, head, idle) {
                     watch.end();
+                } else if watch.could_rest(now) {
+                    watch.rest();
                 }
             }
         }
@@ -128,6 +155,9 @@ impl Watch {
             must_end: AtomicBool::new(false),
             must_drain: AtomicBool::new(must_drain),
             must_linger: AtomicBool::new(false),
+            is_between: AtomicBool::new(false),
+            must_rest: AtomicBool::new(false),
+            is_resting: AtomicBool::new(false),
             called: AtomicWaker::new(),
         }
     }
@@ -193,6 +223,37 @@ impl Watch {
         self.exchanges.load(Relaxed) == 0 && now.saturating_sub(self.since.load(Relaxed)) > limit
     }
 
+    /// A request has come, with a body or without.
+    pub(super) fn has_taken(&self, has_body: bool) {
+        self.is_between.store(!has_body, Relaxed);
+    }
+
+    /// Whether nothing is under way and nothing can be: all that was asked has been answered, and not a byte of a next
+    /// request has come. A request with a body leaves that in doubt, since somebody may still be reading it.
+    pub(super) fn is_between_requests(&self) -> bool {
+        self.is_idle()
+            && self.is_between.load(Relaxed)
+            && !self.is_reading_head.load(Relaxed)
+            && !self.is_http2.load(Relaxed)
+    }
+
+    fn could_rest(&self, now: u32) -> bool {
+        !self.is_resting.load(Relaxed)
+            && self.is_between_requests()
+            && now.saturating_sub(self.since.load(Relaxed)) > 1
+    }
+
+    fn rest(&self) {
+        self.is_resting.store(true, Relaxed);
+        self.must_rest.store(true, Relaxed);
+        self.called.wake();
+    }
+
+    /// It goes on after a rest.
+    pub(super) fn is_roused(&self) {
+        self.is_resting.store(false, Relaxed);
+    }
+
     fn end(&self) {
         self.must_end.store(true, Relaxed);
         self.called.wake();
@@ -211,6 +272,8 @@ impl Watch {
                 Poll::Ready(Call::End)
             } else if self.must_drain.load(Relaxed) && self.must_drain.swap(false, Relaxed) {
                 Poll::Ready(Call::Drain)
+            } else if self.must_rest.load(Relaxed) && self.must_rest.swap(false, Relaxed) {
+                Poll::Ready(Call::Rest)
             } else {
                 Poll::Pending
             }
@@ -224,6 +287,8 @@ impl Watch {
 pub(super) enum Call {
     /// End after the present request.
     Drain,
+    /// Give back what an idle connection does not need.
+    Rest,
     /// End now.
     End,
 }
@@ -236,6 +301,8 @@ pub(super) struct Entered {
     pub(super) watch: Arc<Watch>,
     /// Its place within `max_connections`.
     _place: Option<OwnedSemaphorePermit>,
+    /// Its place among those of its address.
+    _seat: Option<Seat>,
 }
 
 impl Entered {
@@ -270,7 +337,7 @@ mod tests {
     async fn ended_after(prepare: impl FnOnce(&Watch)) -> Option<Duration> {
         let clock = crate::clock::Clock::start();
         let connections = Arc::new(Connections::default());
-        let entered = connections.enter(None);
+        let entered = connections.register(None, None);
         let reaper = connections.reap(|| BOUNDS);
         tokio::pin!(reaper);
         prepare(&entered.watch);
@@ -299,6 +366,32 @@ mod tests {
         });
         let after = after.await.unwrap();
         assert!((64..=67).contains(&after.as_secs()), "{after:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_rests_once_where_nothing_can_be_under_way() {
+        for (has_body, reads_on, rests) in [(false, false, true), (true, false, false), (false, true, false)]
+        {
+            let connections = Arc::new(Connections::default());
+            let entered = connections.register(None, None);
+            let watch = &entered.watch;
+            watch.has_taken(has_body);
+            watch.begin_exchange();
+            watch.end_exchange();
+            if reads_on {
+                watch.has_read();
+            }
+            let called = async {
+                let first = watch.called().await;
+                (first, watch.called().await)
+            };
+            let calls = tokio::select! {
+                () = connections.reap(|| BOUNDS) => None,
+                calls = called => Some(calls),
+            };
+            let expected = if rests { (Call::Rest, Call::End) } else { (Call::End, Call::End) };
+            assert_eq!(calls, Some(expected), "{has_body} {reads_on}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -51,14 +51,50 @@ async fn a_body_beyond_its_bound_is_413_in_either_framing() {
 async fn a_refused_upload_can_read_its_refusal() {
     let origin = Origin::start();
     let config = "
+        listener.max_body_bytes = '16MiB'
         rate_limits.none = { key = 'client_ip', rates = ['1/hour'] }
-        routes = [{ name = 'all', match = '/{*rest}', rate_limits = ['none'] }]";
+        [[routes]]
+        name = 'limited'
+        match = '/limited'
+        rate_limits = ['none']
+        [[routes]]
+        name = 'large'
+        match = '/large'";
     let proxy = Proxy::start(&origin, config).await;
-    assert_eq!(proxy.get("/").await.status(), 200);
-    for size in [1000, 60_000, 1_000_000] {
-        let refused = proxy.send(&request("POST /").body(vec![b'x'; size])).await;
-        refused.assert_problem(429);
+    assert_eq!(proxy.get("/limited").await.status(), 200);
+    for (target, status, sizes) in [
+        ("POST /limited", 429, [500_000, 15_000_000]),
+        ("POST /large", 413, [20_000_000, 30_000_000]),
+        ("POST /nowhere", 404, [500_000, 15_000_000]),
+    ] {
+        for size in sizes {
+            let body = vec![b'x'; size];
+            proxy.send(&request(target).body(body.clone())).await.assert_problem(status);
+            proxy.send(&request(target).chunked(body.clone())).await.assert_problem(status);
+            // Who waits to be asked is not asked.
+            let mut connection = Connection::open(proxy.address).await;
+            let fields = format!("Host: a\r\nExpect: 100-continue\r\nContent-Length: {size}");
+            connection.send(format!("{target} HTTP/1.1\r\n{fields}\r\n\r\n")).await;
+            let response = connection.response("POST").await;
+            response.assert_problem(status);
+            assert_eq!((response.interim.len(), response.field("connection")), (0, Some("close")));
+            connection.assert_closes().await;
+        }
     }
+    assert!(origin.seen("*").iter().all(|seen| seen.body != Body::Whole || seen.target == "/limited"));
+}
+
+#[tokio::test]
+async fn a_small_refused_upload_does_not_cost_the_connection() {
+    let origin = Origin::start();
+    let proxy = Proxy::start(&origin, "routes = [{ name = 'one', match = '/one' }]").await;
+    let mut connection = Connection::open(proxy.address).await;
+    for size in [1, 1000, 60_000] {
+        let body = b"GET /one HTTP/1.1\r\nHost: a\r\n\r\n".repeat(size / 32 + 1);
+        connection.ask(&request("POST /nowhere").body(body.clone())).await.assert_problem(404);
+        connection.ask(&request("POST /nowhere").chunked(body)).await.assert_problem(404);
+    }
+    assert_eq!(connection.ask(&request("GET /one")).await.status(), 200);
     assert_eq!(origin.count("*"), 1);
 }
 
@@ -119,4 +155,119 @@ async fn connections_beyond_the_bound_wait_for_their_turn() {
     assert_eq!((third.is_finished(), origin.count("/3")), (false, 0));
     drop(first);
     assert_eq!(third.await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn an_address_has_its_share_of_the_connections_and_no_more() {
+    let origin = Origin::start();
+    let proxy = Proxy::start(&origin, "listener.max_connections_per_ip = 2").await;
+    let mut first = Connection::open(proxy.address).await;
+    let mut second = Connection::open(proxy.address).await;
+    assert_eq!(first.ask(&request("GET /1")).await.status(), 200);
+    assert_eq!(second.ask(&request("GET /2")).await.status(), 200);
+    Connection::open(proxy.address).await.assert_closes().await;
+    proxy.wait_for_metric("forebay_connections_refused_total", &["reason=\"address\""], 1.0).await;
+    drop(first);
+    proxy.wait_for_metric("forebay_connections", &["listener=\"public\""], 1.0).await;
+    assert_eq!(proxy.get("/3").await.status(), 200);
+    assert_eq!(second.ask(&request("GET /4")).await.status(), 200);
+}
+
+#[tokio::test]
+async fn by_default_and_for_trusted_proxies_nothing_is_shared_out() {
+    let origin = Origin::start();
+    for config in [
+        "listener.max_connections = 20",
+        "listener = { max_connections_per_ip = 1, trusted_proxies = ['127.0.0.1'] }",
+        "listener = { max_connections = 20, max_connections_per_ip = 0 }",
+    ] {
+        let proxy = Proxy::start(&origin, config).await;
+        let mut open = Vec::new();
+        for _ in 0..15 {
+            let mut connection = Connection::open(proxy.address).await;
+            assert_eq!(connection.ask(&request("GET /")).await.status(), 200, "{config}");
+            open.push(connection);
+        }
+    }
+}
+
+#[tokio::test]
+async fn without_descriptors_forebay_waits_and_goes_on_when_there_are_some() {
+    let origin = Origin::start();
+    let proxy = Proxy::with_descriptors(&origin, "", 60).await;
+    let mut open = Vec::new();
+    for _ in 0..100 {
+        let mut connection = Connection::open(proxy.address).await;
+        connection.send(request("GET /").bytes()).await;
+        open.push(connection);
+    }
+    wait_until("descriptors run out", || async {
+        proxy.log().iter().any(|line| line.contains("cannot accept connections"))
+    })
+    .await;
+    drop(open);
+    let start = Instant::now();
+    assert_eq!(proxy.get("/after").await.status(), 200);
+    assert!(start.elapsed() < seconds(3.0), "recovered after {:?}", start.elapsed());
+    let told = proxy.log().iter().filter(|line| line.contains("cannot accept connections")).count();
+    assert!(told < 20, "told {told} times");
+}
+
+#[tokio::test]
+async fn a_connection_that_has_rested_goes_on_as_before() {
+    let origin = Origin::start();
+    let proxy = Proxy::start(&origin, "listener = { header_timeout = '1s', idle_timeout = '20s' }").await;
+    // A rest begins two ticks of an eighth of a second after the last answer; there is nothing to see from outside.
+    let rest = || tokio::time::sleep(seconds(0.5));
+    let mut connection = Connection::open(proxy.address).await;
+    for (number, field) in ["short", "no", &"x".repeat(20_000)].iter().enumerate() {
+        assert_eq!(connection.ask(&request("GET /").field("X-Field", field)).await.status(), 200, "{number}");
+        rest().await;
+    }
+    // A head in pieces, and one that goes on with the next.
+    let (head, next) = ("GET /pieces HTTP/1.1\r\nHost: a\r\n\r\n", "GET /next HTTP/1.1\r\nHost: a\r\n");
+    connection.send(&head[..3]).await;
+    connection.send(&head[3..]).await;
+    assert_eq!(connection.response("GET").await.status(), 200);
+    rest().await;
+    connection.send(format!("{head}{next}")).await;
+    assert_eq!(connection.response("GET").await.status(), 200);
+    connection.send("\r\n").await;
+    assert_eq!(connection.response("GET").await.status(), 200);
+    rest().await;
+    // A head that does not come to its end after a rest.
+    connection.send("GET / HTTP/1.1\r\n").await;
+    connection.assert_closes().await;
+    assert_eq!((origin.count("/pieces"), origin.count("/next"), origin.count("*")), (2, 1, 6));
+}
+
+#[tokio::test]
+async fn a_body_that_stops_coming_is_408_and_never_looks_whole() {
+    let origin = Origin::start();
+    let proxy = Proxy::start(&origin, "upstreams.origin.body_timeout = '1s'").await;
+    for body in ["Content-Length: 1000\r\n\r\nhello", "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"] {
+        let mut connection = Connection::open(proxy.address).await;
+        connection.send(format!("POST /up HTTP/1.1\r\nHost: a\r\n{body}")).await;
+        connection.response("POST").await.assert_problem(408);
+        connection.assert_closes().await;
+    }
+    wait_until("both uploads are over", || async { origin.active("/up") == 0 }).await;
+    assert!(origin.seen("/up").iter().all(|seen| seen.body == Body::Broken), "{:?}", origin.seen("/up"));
+}
+
+#[tokio::test]
+async fn what_is_left_of_an_upload_is_never_taken_for_a_request() {
+    let origin = Origin::start();
+    let proxy = Proxy::start(&origin, "listener = { header_timeout = '1s', idle_timeout = '20s' }").await;
+    let mut connection = Connection::open(proxy.address).await;
+    let next = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
+    let head = format!("POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", next.len());
+    connection.send(head).await;
+    tokio::time::sleep(seconds(0.5)).await;
+    connection.send(next).await;
+    assert_eq!(connection.response("POST").await.status(), 200);
+    tokio::time::sleep(seconds(0.5)).await;
+    assert_eq!(connection.ask(&request("GET /after")).await.status(), 200);
+    assert_eq!(origin.only("/up").body_start, next.as_bytes());
+    assert_eq!(origin.count("/smuggled"), 0);
 }

@@ -290,6 +290,11 @@ impl Families<'_> {
             "Open connections of clients.",
             [("public", scrape.snapshot.connections), ("admin", scrape.admin_connections)]
                 .map(|(at, open)| ([("listener", at)], open)),
+        )?;
+        self.counters(
+            "forebay_connections_refused",
+            "Connections of clients that were turned away, by reason.",
+            [([("reason", "address")], scrape.snapshot.connections_refused)],
         )
     }
 

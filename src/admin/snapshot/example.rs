@@ -117,6 +117,7 @@ impl Snapshot {
             }],
             connections: 12,
             failed_handshakes: 5,
+            connections_refused: 4,
             panics: 0,
             reloads: ReloadFigures { succeeded: 2, failed: 1, last_succeeded: false },
             log_lines_dropped: 0,

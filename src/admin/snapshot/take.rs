@@ -42,6 +42,7 @@ impl Snapshot {
                 .collect(),
             connections: state.listener.connections.count.value(),
             failed_handshakes: state.listener.connections.failed_handshakes.value(),
+            connections_refused: state.listener.connections.refused.value(),
             panics: state.listener.panics.value(),
             reloads: ReloadFigures {
                 succeeded: state.reloads.succeeded.value(),

@@ -18,7 +18,8 @@ use crate::config::route::cache::{CacheMode, Credentials};
 use crate::config::values::Period;
 use crate::config::{self, Config};
 use crate::policy::{
-    AdminPolicy, Collapse, Dedupe, Destination, InFlight, JobRole, ListenerPolicy, Policy, Route, State,
+    AdminPolicy, Collapse, Dedupe, Destination, InFlight, JobRole, ListenerPolicy, PerAddress, Policy, Route,
+    State,
 };
 use crate::rate_limit::{self, Buckets, Charge, Quota, RateLimit};
 use crate::router::Router;
@@ -228,7 +229,13 @@ fn listener(config: &Config) -> ListenerPolicy {
             idle_timeout: listener.idle_timeout.0,
             max_header_bytes: usize::try_from(listener.max_header_bytes.0).unwrap_or(usize::MAX),
         },
+        max_connections_per_ip: match listener.max_connections_per_ip {
+            Some(0) => PerAddress::Unbounded,
+            Some(most) => PerAddress::Bounded(most),
+            None => PerAddress::FromAfar(listener.max_connections.div_ceil(2)),
+        },
         max_body_bytes: listener.max_body_bytes.0,
+        min_body_rate: listener.min_body_rate.0,
         drain_timeout: listener.drain_timeout.0,
     }
 }

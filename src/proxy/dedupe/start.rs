@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use crate::client::Identity;
 use crate::dedupe::By;
 use crate::digest::{Digest, Digester};
-use crate::http::body::{RequestBody, UploadFault};
+use crate::http::body::{RequestBody, UploadBounds, UploadFault};
 use crate::http::target::host;
 use crate::policy::Dedupe;
 use crate::proxy::Proxy;
@@ -68,7 +68,9 @@ impl Proxy {
 
     async fn read(&self, incoming: Incoming, asked: &Asked) -> Result<Bytes, Refusal> {
         let patience = asked.route().upstream.patience().body;
-        let (upload, outcome) = RequestBody::upload(incoming, MOST_UPLOADED, patience, self.state.clock);
+        let min_rate = self.policy.load().listener.min_body_rate;
+        let bounds = UploadBounds { most: MOST_UPLOADED, patience, min_rate };
+        let (upload, outcome) = RequestBody::upload(incoming, bounds, self.state.clock);
         let read = upload.collect().await;
         let fault = || outcome.fault().unwrap_or(UploadFault::Broken);
         read.map(Collected::to_bytes).map_err(|_| Refusal::Upload(fault()))

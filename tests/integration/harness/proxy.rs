@@ -66,6 +66,16 @@ impl Proxy {
         Self::spawn(command, config, origin.address(), scratch).await
     }
 
+    /// As `start`, with so many file descriptors at most.
+    pub(crate) async fn with_descriptors(origin: &Origin, config: &str, most: usize) -> Self {
+        let scratch = Scratch::new();
+        let config = scratch.write("forebay.toml", &complete(config, origin.address()));
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(format!("ulimit -n {most}; exec \"$0\" \"$@\"")).arg(BINARY);
+        command.arg("run").arg("--config").arg(&config);
+        Self::spawn(command, config, origin.address(), scratch).await
+    }
+
     /// Starts it without a file, by these arguments; they must lead to a JSON log on standard error.
     pub(crate) async fn by_arguments(origin: &Origin, arguments: &[&str]) -> Self {
         let scratch = Scratch::new();
