@@ -38,6 +38,7 @@ pub trait Handler: Send + Sync + 'static {
     /// The body of its responses.
     type Body: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send>
         + Send
+        + Unpin
         + 'static;
 
     /// Answers one request.

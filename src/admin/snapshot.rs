@@ -40,6 +40,10 @@ pub struct Snapshot {
     pub failed_handshakes: u64,
     /// Connections turned away because their address had as many as it may.
     pub connections_refused: u64,
+    /// Connections of HTTP/2 that ended because their client flooded them.
+    pub floods: u64,
+    /// Streams of HTTP/2 that were reset because their client took nothing.
+    pub stalled_streams: u64,
     /// Requests whose processing failed in forebay itself.
     pub panics: u64,
     /// Reloads of the configuration.

@@ -136,7 +136,7 @@ async fn called_away(peer: &Peer) {
 
 /// Reads on for a while after the last answer, so that the client finds it before the connection's reset (RFC 9112
 /// section 9.6). The writing side is shut already.
-async fn linger<I: Stream>(mut io: Watched<I>) {
+pub(super) async fn linger<I: Stream>(mut io: Watched<I>) {
     let drained = async {
         let mut left = LINGER.0;
         while left > 0 {

@@ -36,6 +36,10 @@ pub struct Connections {
     seats: Arc<Seats>,
     /// How many were turned away because their address has as many as it may.
     pub refused: Counter,
+    /// Connections of HTTP/2 that ended because their client flooded them.
+    pub floods: Counter,
+    /// Streams of HTTP/2 that were reset because their client took nothing.
+    pub stalled: Counter,
     emptied: Notify,
     tasks: TaskTracker,
 }
@@ -50,6 +54,8 @@ pub struct Watch {
     since: AtomicU32,
     is_reading_head: AtomicBool,
     is_http2: AtomicBool,
+    /// Since when an HTTP/2 client is in the middle of a head, or of the preface; 0: it is not.
+    within_head_since: AtomicU32,
     /// Since when a write does not move; 0: it does.
     stuck_since: AtomicU32,
     must_end: AtomicBool,
@@ -98,10 +104,11 @@ impl Connections {
                 |limit: Duration| u32::try_from(limit.as_micros() / tick.as_micros()).unwrap_or(u32::MAX);
             let (head, idle) = (ticks(bounds.header_timeout), ticks(bounds.idle_timeout));
             for (_, watch) in &*self.open.lock() {
-                if watch.is_overdue(now, head, idle) {
-                    watch.end();
-                } else if watch.could_rest(now) {
-                    watch.rest();
+                match watch.overdue(now, head, idle) {
+                    Some(Call::End) => watch.end(),
+                    Some(Call::Drain) => watch.drain(),
+                    _ if watch.could_rest(now) => watch.rest(),
+                    _ => {}
                 }
             }
         }
@@ -151,6 +158,7 @@ impl Watch {
             // Silence from the start is a head that does not come.
             is_reading_head: AtomicBool::new(true),
             is_http2: AtomicBool::new(false),
+            within_head_since: AtomicU32::new(0),
             stuck_since: AtomicU32::new(0),
             must_end: AtomicBool::new(false),
             must_drain: AtomicBool::new(must_drain),
@@ -188,6 +196,20 @@ impl Watch {
         self.is_http2.store(true, Relaxed);
     }
 
+    /// Whether the HTTP/2 client is in the middle of a head. While it is, its other requests do not come on either.
+    pub(super) fn reads_head(&self, is_within: bool) {
+        let since = self.within_head_since.load(Relaxed);
+        if is_within != (since != 0) {
+            let since = if is_within { self.now.load(Relaxed).max(1) } else { 0 };
+            self.within_head_since.store(since, Relaxed);
+        }
+    }
+
+    /// The client takes what was answered, perhaps long after the answer was complete on this side.
+    pub(super) fn is_read(&self) {
+        self.since.store(self.now.load(Relaxed), Relaxed);
+    }
+
     /// Bytes came in.
     pub(super) fn has_read(&self) {
         if self.is_http2.load(Relaxed) {
@@ -204,6 +226,7 @@ impl Watch {
         let stuck = self.stuck_since.load(Relaxed);
         if moved && stuck != 0 {
             self.stuck_since.store(0, Relaxed);
+            self.is_read();
         } else if !moved && stuck == 0 {
             self.stuck_since.store(self.now.load(Relaxed).max(1), Relaxed);
         }
@@ -214,13 +237,24 @@ impl Watch {
         self.exchanges.load(Relaxed) == 0 && self.stuck_since.load(Relaxed) == 0
     }
 
-    fn is_overdue(&self, now: u32, head: u32, idle: u32) -> bool {
-        let stuck = self.stuck_since.load(Relaxed);
-        if stuck != 0 && now.saturating_sub(stuck) > idle {
-            return true;
+    /// What is to be asked of a connection that does nothing for too long.
+    fn overdue(&self, now: u32, head: u32, idle: u32) -> Option<Call> {
+        let is_over = |since: &AtomicU32, limit: u32| {
+            let since = since.load(Relaxed);
+            since != 0 && now.saturating_sub(since) > limit
+        };
+        if is_over(&self.stuck_since, idle) || is_over(&self.within_head_since, head) {
+            return Some(Call::End);
         }
         let limit = if self.is_reading_head.load(Relaxed) { head } else { idle };
-        self.exchanges.load(Relaxed) == 0 && now.saturating_sub(self.since.load(Relaxed)) > limit
+        let is_overdue = self.is_idle() && now.saturating_sub(self.since.load(Relaxed)) > limit;
+        // A client of HTTP/2 is told, so that it knows what becomes of a request that is on its way (RFC 9113 section 9.1).
+        is_overdue.then(|| if self.is_http2.load(Relaxed) { Call::Drain } else { Call::End })
+    }
+
+    fn drain(&self) {
+        self.must_drain.store(true, Relaxed);
+        self.called.wake();
     }
 
     /// A request has come, with a body or without.
@@ -310,6 +344,16 @@ impl Entered {
     pub(super) fn tasks(&self) -> TaskTracker {
         self.connections.tasks.clone()
     }
+
+    /// The client has flooded it.
+    pub(super) fn was_flooded(&self) {
+        self.connections.floods.inc();
+    }
+
+    /// The client took nothing of an answer.
+    pub(super) fn has_stalled(&self) {
+        self.connections.stalled.inc();
+    }
 }
 
 impl Drop for Entered {
@@ -346,7 +390,8 @@ mod tests {
             () = &mut reaper => None,
             () = tokio::time::sleep(Duration::from_secs(500)) => None,
             call = entered.watch.called() => {
-                assert_eq!(call, Call::End);
+                let is_http2 = entered.watch.is_http2.load(Relaxed);
+                assert_eq!(call, if is_http2 { Call::Drain } else { Call::End });
                 Some(clock.now() - began)
             }
         }

@@ -18,13 +18,13 @@ pub(super) struct Watched<I> {
     io: I,
     watch: Arc<Watch>,
     early: Option<Bytes>,
-    open: Entered,
+    open: Arc<Entered>,
 }
 
 impl<I> Watched<I> {
     /// It counts as open until it is dropped.
     pub(super) fn new(io: I, open: Entered) -> Self {
-        Self { io, watch: Arc::clone(&open.watch), early: None, open }
+        Self { io, watch: Arc::clone(&open.watch), early: None, open: Arc::new(open) }
     }
 
     /// Where the requests on it run.
@@ -35,6 +35,16 @@ impl<I> Watched<I> {
     /// Begins with what was read before.
     pub(super) fn after(self, early: Bytes) -> Self {
         Self { early: Some(early).filter(|early| !early.is_empty()), ..self }
+    }
+
+    /// What it tells.
+    pub(super) fn watch(&self) -> &Watch {
+        &self.watch
+    }
+
+    /// It counts as open until this is dropped, too.
+    pub(super) fn open(&self) -> Arc<Entered> {
+        Arc::clone(&self.open)
     }
 
     /// Without its watch: what moves now is nobody's request or answer.

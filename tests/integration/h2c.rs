@@ -1,5 +1,9 @@
 //! HTTP/2 with prior knowledge in the clear, forwarded as HTTP/1.1.
 
+mod floods;
+mod translation;
+mod windows;
+
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 

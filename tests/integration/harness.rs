@@ -1,11 +1,12 @@
 //! The only test servers and clients of the project.
 //!
 //! `origin` is what forebay forwards to: a scripted server that can also break the protocol. `proxy` runs the real
-//! binary. `client`, `h2` and `tls` ask it, `backend` runs the FastAPI example, `wait` waits for facts instead of sleeping.
+//! binary. `client`, `h2`, `frames` (HTTP/2 by hand) and `tls` ask it, `backend` runs the FastAPI example, `wait` waits for facts instead of sleeping.
 
 pub(crate) mod backend;
 pub(crate) mod client;
 pub(crate) mod command;
+pub(crate) mod frames;
 pub(crate) mod h2;
 pub(crate) mod modern;
 pub(crate) mod origin;

@@ -2,6 +2,7 @@
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use crate::harness::frames::{self, Frames, NO_WINDOW};
 use crate::harness::{Connection, H2, Origin, Proxy, Script, concurrently, request, wait_until};
 
 const MIB: u64 = 1024 * 1024;
@@ -92,6 +93,29 @@ async fn a_reader_that_stalls_holds_little() {
         wait_until("all ten stall", || async { origin.active("/endless") == 10 }).await;
     };
     assert_within(growth(&proxy, stall).await);
+}
+
+/// Answers of 10 MB that nobody takes: what they hold is bounded by the connections to the upstream, each with a buffer.
+#[tokio::test]
+async fn a_hundred_http_2_streams_without_a_window_are_bounded() {
+    let origin = Origin::start();
+    origin.on("/large*", Script::chunked().repeat(vec![b'x'; 65536], 160));
+    let config = "routes = [{ name = 'all', match = '/{*rest}', collapse = 'off' }]";
+    let proxy = Proxy::start(&origin, config).await;
+    assert_eq!(proxy.get("/warm").await.status(), 200);
+    let stall = async {
+        let mut client = Frames::open(proxy.address, &[NO_WINDOW]).await;
+        for number in 0..100 {
+            client.send(frames::get(2 * number + 1, &format!("/large/{number}"))).await;
+        }
+        for _ in 0..100 {
+            client.until("a head", |frame| frame.kind == frames::HEADERS).await;
+        }
+        wait_until("all stall", || async { origin.active("/large*") == 100 }).await;
+        client
+    };
+    let grown = growth(&proxy, async { drop(stall.await) }).await;
+    assert!(grown < 64 * MIB, "resident memory grew by {:.1} MiB", grown as f64 / MIB as f64);
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Ending well: nobody new, everybody to their end, and out.
 
 use crate::harness::client::Connection;
+use crate::harness::frames::{self, Frames, GOAWAY};
 use crate::harness::websocket::handshake;
 use crate::harness::{Gate, H2, Origin, Proxy, Script, concurrently, request, seconds, wait_until, within};
 
@@ -203,4 +204,57 @@ async fn a_write_whose_http_2_client_leaves_during_the_drain_is_finished() {
     assert_eq!((origin.active("/write"), proxy.admin_get("/healthz").await.status()), (1, 200));
     gate.open();
     assert_eq!(within("the end", proxy.ended()).await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn http_2_streams_finish_and_no_new_ones_are_begun() {
+    let origin = Origin::start();
+    let gate = Gate::closed();
+    origin.on("/slow*", Script::chunked().when(&gate).body("whole ").pause(seconds(0.2)).body("answer"));
+    let mut proxy = Proxy::start(&origin, "listener.drain_timeout = '60s'").await;
+    let mut client = Frames::open(proxy.address, &[]).await;
+    for number in 0..20 {
+        client.send(frames::get(2 * number + 1, &format!("/slow/{number}"))).await;
+    }
+    wait_until("all are at the origin", || async { origin.active("/slow*") == 20 }).await;
+    proxy.signal("TERM");
+    let goaway = client.until("GOAWAY", |frame| frame.kind == GOAWAY).await;
+    assert_eq!(goaway.code(), 0);
+    let ping = client.until("PING", |frame| frame.kind == frames::PING).await;
+    client.send(frames::frame(frames::PING, frames::ACK, 0, &ping.payload)).await;
+    client.until("the last word", |frame| frame.kind == GOAWAY).await;
+    client.send(frames::get(101, "/too-late")).await;
+    gate.open();
+    let mut bodies = std::collections::HashMap::<u32, Vec<u8>>::new();
+    while let Some(frame) = client.next().await {
+        if frame.kind == frames::DATA {
+            bodies.entry(frame.stream).or_default().extend(frame.payload);
+        }
+    }
+    assert_eq!(bodies.len(), 20);
+    assert!(bodies.values().all(|body| body == b"whole answer"), "{bodies:?}");
+    assert_eq!(proxy.ended().await.code(), Some(0));
+    assert_eq!(origin.count("/too-late"), 0);
+}
+
+/// The write goes on without its client; the end of the process waits for it.
+#[tokio::test]
+async fn a_write_whose_http_2_client_has_just_left_is_finished_before_the_end() {
+    let origin = Origin::start();
+    let gate = Gate::closed();
+    origin.on("/write*", Script::ok("done").when(&gate));
+    let mut proxy = Proxy::start(&origin, "listener.drain_timeout = '60s'").await;
+    let mut client = Frames::open(proxy.address, &[]).await;
+    for number in 0..10 {
+        let path = format!("/write/{number}");
+        let post = frames::headers(frames::END_STREAM, 2 * number + 1, &frames::asking("POST", &path));
+        client.send(post).await;
+    }
+    wait_until("they are at the origin", || async { origin.active("/write*") == 10 }).await;
+    drop(client);
+    proxy.signal("TERM");
+    wait_until("readiness is off", || async { proxy.admin_get("/readyz").await.status() == 503 }).await;
+    gate.open();
+    assert_eq!(proxy.ended().await.code(), Some(0));
+    assert!(origin.seen("/write*").iter().all(|seen| !seen.abandoned), "{:?}", origin.seen("/write*"));
 }

@@ -316,6 +316,16 @@ impl Families<'_> {
             "TLS handshakes with clients that came to nothing.",
             &snapshot.failed_handshakes,
         )?;
+        self.counter(
+            "forebay_http2_floods",
+            "Connections that ended because their client flooded them.",
+            &snapshot.floods,
+        )?;
+        self.counter(
+            "forebay_http2_stalled_streams",
+            "Streams that were reset because their client took nothing.",
+            &snapshot.stalled_streams,
+        )?;
         self.counter("forebay_panics", "Requests that failed in forebay itself.", &snapshot.panics)?;
         self.counter(
             "forebay_log_lines_dropped",

@@ -118,6 +118,8 @@ impl Snapshot {
             connections: 12,
             failed_handshakes: 5,
             connections_refused: 4,
+            floods: 3,
+            stalled_streams: 8,
             panics: 0,
             reloads: ReloadFigures { succeeded: 2, failed: 1, last_succeeded: false },
             log_lines_dropped: 0,

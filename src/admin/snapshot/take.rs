@@ -43,6 +43,8 @@ impl Snapshot {
             connections: state.listener.connections.count.value(),
             failed_handshakes: state.listener.connections.failed_handshakes.value(),
             connections_refused: state.listener.connections.refused.value(),
+            floods: state.listener.connections.floods.value(),
+            stalled_streams: state.listener.connections.stalled.value(),
             panics: state.listener.panics.value(),
             reloads: ReloadFigures {
                 succeeded: state.reloads.succeeded.value(),
