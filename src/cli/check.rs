@@ -6,6 +6,7 @@ use super::{CheckArgs, load, print, refuse, warn};
 use crate::clock::Clock;
 use crate::config;
 use crate::policy::compile;
+use crate::upstream::TlsSpec;
 
 /// Validates the configuration; with `--print` shows it with its defaults, else says that it is good.
 pub fn check(args: &CheckArgs) -> ExitCode {
@@ -19,6 +20,11 @@ pub fn check(args: &CheckArgs) -> ExitCode {
     };
     if args.print {
         return print(&config::effective(&loaded.config));
+    }
+    for upstream in &plan.upstreams {
+        if upstream.tls.as_ref().is_some_and(TlsSpec::is_insecure) {
+            warn(&format!("upstreams.{}: tls.insecure takes whatever certificate comes", upstream.name));
+        }
     }
     let clock = Clock::start();
     let warnings = plan.tls.map(|tls| tls.warnings(clock.wall(clock.now()))).unwrap_or_default();

@@ -57,13 +57,12 @@ impl TlsSpec {
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .map_err(unusable)?;
+        // Read even where nothing is verified by them: a file that is missing is a mistake.
+        let given = files.ca.as_deref().map(tls::roots).transpose()?;
         let builder = if files.insecure {
             builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(Arc::clone(&provider))))
         } else {
-            builder.with_root_certificates(match &files.ca {
-                Some(ca) => tls::roots(ca)?,
-                None => roots_of_the_system()?,
-            })
+            builder.with_root_certificates(given.map_or_else(roots_of_the_system, Ok)?)
         };
         let mut config = match &files.identity {
             Some((cert, key)) => {

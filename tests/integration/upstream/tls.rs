@@ -98,6 +98,9 @@ async fn an_unknown_authority_is_refused_unless_told_otherwise() {
     let proxy = Proxy::before(origin.address, &authority.config(&origin, ", insecure = true")).await;
     assert_eq!(proxy.get("/").await.status(), 200);
     assert!(proxy.log().iter().any(|line| line.contains("tls.insecure")), "{:?}", proxy.log());
+    let checked = forebay(&["check", "--config", &proxy.config.display().to_string()]).run().await;
+    assert_eq!(checked.status, Some(0));
+    assert!(checked.stderr.contains("warning: upstreams.origin: tls.insecure"), "{}", checked.stderr);
 }
 
 #[tokio::test]
