@@ -28,6 +28,9 @@ use crate::http::body::RequestBody;
 
 /// Streams at the same time on one connection, where the server allows more.
 const MAX_STREAMS: usize = 100;
+/// Stands for what the server allows until it has said so; nobody would choose it.
+const UNTOLD: usize = 61_803;
+const LONGEST_PAUSE: Duration = Duration::from_millis(16);
 /// What a stream that nobody reads may hold, in bytes.
 const STREAM_WINDOW: u32 = 128 * 1024;
 /// A connection on which nothing comes is asked whether it lives, and given up without an answer.
@@ -61,7 +64,8 @@ pub(super) struct Stream {
 }
 
 impl Multiplexed {
-    /// A connection over an open line.
+    /// A connection over an open line, once the server has said how many streams it allows: what goes beyond would be
+    /// refused.
     pub(super) async fn over(
         line: Line,
         is_secure: bool,
@@ -73,11 +77,18 @@ impl Multiplexed {
             .timer(TokioTimer::new())
             .keep_alive_interval(PING_AFTER)
             .keep_alive_timeout(PING_TIMEOUT)
+            .initial_max_send_streams(UNTOLD)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(STREAM_WINDOW * u32::try_from(MAX_STREAMS).unwrap_or(1))
             .max_header_list_size(u32::try_from(MAX_RESPONSE_HEAD).unwrap_or(u32::MAX));
         let (sender, mut driver) = builder.handshake(line.io).await.map_err(|_| Error::ConnectionRefused)?;
-        let allowed = Arc::new(AtomicUsize::new(MAX_STREAMS));
+        // The library wakes nobody when the settings come.
+        let mut pause = Duration::from_millis(1);
+        while driver.current_max_send_streams() == UNTOLD {
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+        let allowed = Arc::new(AtomicUsize::new(driver.current_max_send_streams()));
         let told = Arc::clone(&allowed);
         tokio::spawn(std::future::poll_fn(move |cx| {
             let polled = std::pin::Pin::new(&mut driver).poll(cx);

@@ -69,8 +69,9 @@ impl Pool {
         self.dialect.learn(line.is_http_2);
         if line.is_http_2 {
             let is_secure = self.server.scheme() == Scheme::Https;
-            let connection = Multiplexed::over(line, is_secure, born, self.clock).await?;
-            return Ok(Opened::Shared(connection));
+            let agreed = Multiplexed::over(line, is_secure, born, self.clock);
+            let agreed = tokio::time::timeout(limit, agreed).await;
+            return agreed.map_err(|_| Error::ConnectTimeout)?.map(Opened::Shared);
         }
         let mut connection = Connection::over(line, self.clock).await?;
         connection.born = born;

@@ -92,11 +92,14 @@ impl Pool {
             if state.waiting.is_empty() {
                 return;
             }
-            let lease = self.take_stream(&mut state, &limits, self.clock.now());
-            let Some((lease, waiting)) = lease.zip(state.waiting.pop_front()) else { break };
+            let Some(lease) = self.take_stream(&mut state, &limits, self.clock.now()) else { break };
+            let waiting = state.waiting.pop_front();
+            // A lease that is dropped takes the lock itself.
             drop(state);
             // One who has left in this moment drops the stream, and the next one gets it.
-            let _ = waiting.send(Ok(lease));
+            if let Some(waiting) = waiting {
+                let _ = waiting.send(Ok(lease));
+            }
         }
         self.serve_waiting();
     }
