@@ -54,7 +54,7 @@ pub enum Refusal {
     Shed(Shed),
     /// The upstream.
     Upstream(upstream::Error),
-    /// The upstream switched protocols although nobody had asked.
+    /// The upstream switched to a protocol that nobody had asked for.
     UnaskedUpgrade,
     /// The whole exchange took longer than the route allows.
     ExchangeTimeout,
@@ -140,7 +140,7 @@ impl Refusal {
             }
             Self::Upstream(error) => format!("{error}.").into(),
             Self::UnaskedUpgrade => {
-                "The upstream answered 101 to a request that asked for no upgrade.".into()
+                "The upstream switched to a protocol that the request did not ask for.".into()
             }
             Self::ExchangeTimeout => "The exchange took longer than the route allows.".into(),
             Self::TooManyFollowers => "More requests than allowed wait for this answer already.".into(),

@@ -12,6 +12,7 @@ mod connect;
 mod connection;
 mod dial;
 mod forward;
+mod metered;
 mod multiplexed;
 mod pool;
 mod relay;
@@ -144,6 +145,12 @@ pub enum Error {
     /// The connection ended before a response.
     #[error("the upstream closed the connection before it answered")]
     ConnectionTerminated,
+    /// The connection ended in the head of a response.
+    #[error("the upstream broke off in the head of its response")]
+    Incomplete,
+    /// The head of the response is larger than anything we read.
+    #[error("the head of the upstream's response was too large")]
+    HeadTooLarge,
     /// What came back is no HTTP response.
     #[error("the upstream's response was not valid HTTP")]
     InvalidResponse,
@@ -385,6 +392,10 @@ fn is_worth_another_try(error: Error, servers: usize) -> bool {
         | Error::TlsCertificate
         | Error::TlsAlert
         | Error::TlsProtocol => servers > 1,
-        Error::ConnectionTerminated | Error::InvalidResponse | Error::ResponseTimeout => true,
+        Error::ConnectionTerminated
+        | Error::Incomplete
+        | Error::HeadTooLarge
+        | Error::InvalidResponse
+        | Error::ResponseTimeout => true,
     }
 }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, TRANSFER_ENCODING, UPGRADE};
 use http::{Request, Response, StatusCode};
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -73,7 +73,8 @@ impl Proxy {
         let writing = Writing::begin(&self.state, &self.policy, &asked);
         let (mut request, upload) = self.outgoing(asked, body, exchange);
         exchange.upload.clone_from(&upload);
-        let upgrade = upstream::wants_upgrade(request.headers()).then(|| hyper::upgrade::on(&mut *request));
+        let protocol = request.headers().get(UPGRADE).cloned();
+        let upgrade = protocol.map(|protocol| (hyper::upgrade::on(&mut *request), protocol));
         let obtained = if let Some(writing) = writing {
             let tasks = self.state.afterlife.tasks.clone();
             Box::pin(write(Arc::clone(&route), request, upload.clone(), permit, writing, starting, tasks))
@@ -95,8 +96,8 @@ impl Proxy {
         exchange.count_cache(CacheResult::Bypass);
         let (mut parts, mut body) = response.into_parts();
         if parts.status == StatusCode::SWITCHING_PROTOCOLS {
-            let client = upgrade.ok_or(Refusal::UnaskedUpgrade)?;
-            tunnel::prepare_answer(&mut parts);
+            let (client, protocol) = upgrade.ok_or(Refusal::UnaskedUpgrade)?;
+            tunnel::prepare_answer(&mut parts, &protocol)?;
             tunnel::open(&self.state.afterlife, client, body, permit, route.idle_timeout);
             return Ok(Response::from_parts(parts, Body::empty()));
         }

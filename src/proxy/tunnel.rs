@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::{header, response};
+use http::header::{self, HeaderValue};
+use http::response;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
@@ -18,19 +19,26 @@ use tokio_util::sync::CancellationToken;
 use crate::admission::Permit;
 use crate::http::fields;
 use crate::policy::Afterlife;
+use crate::refusal::Refusal;
 use crate::upstream::ResponseBody;
 
 /// How long one side may be silent after the other has ended: a server that misses the end holds no permit for ever.
 const HALF_OPEN: Duration = Duration::from_secs(30);
 
 /// Makes the upstream's 101 one for the client: the two fields that make the upgrade stay.
-pub(super) fn prepare_answer(parts: &mut response::Parts) {
+///
+/// # Errors
+/// The upstream has switched to a protocol that was not `asked` for (RFC 9110 section 7.8).
+pub(super) fn prepare_answer(parts: &mut response::Parts, asked: &HeaderValue) -> Result<(), Refusal> {
+    let is_asked_for = |protocol: &[u8]| fields::tokens(asked).any(|one| one.eq_ignore_ascii_case(protocol));
     let protocol = parts.headers.get(header::UPGRADE).cloned();
+    let protocol = protocol
+        .filter(|protocol| fields::tokens(protocol).all(is_asked_for) && !protocol.is_empty())
+        .ok_or(Refusal::UnaskedUpgrade)?;
     fields::remove_hop_by_hop(&mut parts.headers);
-    if let Some(protocol) = protocol {
-        parts.headers.insert(header::UPGRADE, protocol);
-    }
-    parts.headers.insert(header::CONNECTION, header::HeaderValue::from_static("upgrade"));
+    parts.headers.insert(header::UPGRADE, protocol);
+    parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    Ok(())
 }
 
 /// Joins the two ends in a task of their own.

@@ -54,6 +54,8 @@ impl Refusal {
             Self::Upstream(Up::TlsProtocol) => TLS_FAILED,
             Self::Upstream(Up::NoUpgrade) => NO_UPGRADE,
             Self::Upstream(Up::ConnectionTerminated) => CLOSED,
+            Self::Upstream(Up::Incomplete) => INCOMPLETE,
+            Self::Upstream(Up::HeadTooLarge) => HEAD_TOO_LARGE,
             Self::Upstream(Up::InvalidResponse) => INVALID_RESPONSE,
             Self::UnaskedUpgrade => UNASKED_UPGRADE,
             Self::Upstream(Up::ConnectTimeout) => CONNECT_TIMEOUT,
@@ -178,6 +180,18 @@ const CLOSED: Kind = kind(
     "upstream-closed",
     "The upstream closed the connection",
     "forebay; error=connection_terminated",
+);
+const INCOMPLETE: Kind = kind(
+    StatusCode::BAD_GATEWAY,
+    "upstream-incomplete",
+    "The upstream broke off its response",
+    "forebay; error=http_response_incomplete",
+);
+const HEAD_TOO_LARGE: Kind = kind(
+    StatusCode::BAD_GATEWAY,
+    "upstream-head-too-large",
+    "The head of the upstream's response was too large",
+    "forebay; error=http_response_header_section_size",
 );
 const INVALID_RESPONSE: Kind = kind(
     StatusCode::BAD_GATEWAY,

@@ -6,14 +6,31 @@ use std::sync::Arc;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::rt::{Read, Write};
+use hyper_util::rt::TokioIo;
+use tokio_util::either::Either;
 
 use super::watch::Entered;
 use super::watched::Watched;
+use super::listener::Wire;
 use super::{Bounds, Handler, Peer, http1, http2};
 
 /// What a connection runs over.
-pub trait Stream: Read + Write + Send + Unpin + 'static {}
-impl<T: Read + Write + Send + Unpin + 'static> Stream for T {}
+pub trait Stream: Read + Write + Send + Unpin + 'static {
+    /// Has its end look like a break rather than like the end of what was sent, where it can tell them apart.
+    fn break_off(&self) {}
+}
+
+impl Stream for TokioIo<Wire> {
+    fn break_off(&self) {
+        // TLS says by itself that it was not ended.
+        if let Either::Left(Either::Left(tcp)) = self.inner() {
+            let _ = tcp.set_zero_linger();
+        }
+    }
+}
+
+#[cfg(test)]
+impl Stream for TokioIo<tokio::io::DuplexStream> {}
 
 /// What is spoken on a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

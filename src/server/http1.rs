@@ -88,6 +88,13 @@ async fn serve_requests<H: Handler, I: Stream>(
             Some(parts) => Ended::Http2(parts.io.after(parts.read_buf), is_draining),
             None => Ended::Over,
         },
+        // The body of an answer broke off: a client that reads until the close must not take that for its end.
+        Err(error) if error.is_user() => {
+            if let Some(mut parts) = connection.into_parts() {
+                parts.io.unwatched().break_off();
+            }
+            Ended::Over
+        }
         ended => {
             // The library has answered what it could not parse, and the client may still be sending it.
             if (peer.watch.must_linger() || ended.is_err_and(|error| error.is_parse()))

@@ -172,7 +172,7 @@ impl<H: Handler> Server<H> {
 }
 
 /// One type for all that is accepted: the protocol machines are there once.
-type Wire = Either<Either<TcpStream, UnixStream>, Box<TlsStream<TcpStream>>>;
+pub(super) type Wire = Either<Either<TcpStream, UnixStream>, Box<TlsStream<TcpStream>>>;
 
 /// A client that left between the handshake and `accept`.
 fn is_about_one_connection(error: &io::Error) -> bool {

@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use super::addresses::Route;
 use super::connect::Io;
 use super::dial::Line;
+use super::metered::{Meter, Metered, metered, unmetered};
 use super::relay::Relay;
 use super::sending::Sending;
 use super::{Error, Patience};
@@ -30,11 +31,15 @@ use crate::http::fields::{self, Present, TransferCoding};
 /// The largest response head that is read.
 pub(super) const MAX_RESPONSE_HEAD: usize = 128 * 1024;
 
+/// The protocol machine.
+type Driver = http1::Connection<Metered<Box<dyn Io>>, RequestBody>;
+
 /// An open connection.
 pub(super) struct Connection {
     sender: SendRequest<RequestBody>,
     /// Gone once it has ended under a request: only then does the request come back from it.
-    driver: Option<http1::Connection<Box<dyn Io>, RequestBody>>,
+    driver: Option<Driver>,
+    meter: Meter,
     relay: Relay,
     has_ended: bool,
     timer: Deadline,
@@ -57,11 +62,14 @@ impl Connection {
         let mut builder = http1::Builder::new();
         // The buffer also bounds a chunk, and what a reader that stalls holds.
         builder.max_header_size(MAX_RESPONSE_HEAD).max_buf_size(MAX_RESPONSE_HEAD);
-        let (sender, driver) = builder.handshake(line.io).await.map_err(|_| Error::ConnectionRefused)?;
+        let meter = Meter::default();
+        let io = metered(line.io, meter.clone());
+        let (sender, driver) = builder.handshake(io).await.map_err(|_| Error::ConnectionRefused)?;
         let now = clock.now();
         Ok(Box::new(Self {
             sender,
             driver: Some(driver),
+            meter,
             relay: Relay::default(),
             has_ended: false,
             timer: Deadline::default(),
@@ -83,6 +91,7 @@ impl Connection {
         let upload = sending.upload();
         let mut watch = patience.map(|patience| Watch::new(upload, sending.now, patience));
         let is_kept = std::mem::replace(&mut self.is_used, true);
+        self.meter.start();
         let mut response = pin!(match sending.take(is_kept) {
             Some(request) => self.sender.try_send_request(request),
             None => return Err(Error::ConnectionTerminated),
@@ -112,11 +121,26 @@ impl Connection {
             Some(Ok(response)) => self.accept(response),
             Some(Err(mut refused)) => {
                 let unsent = refused.take_message();
-                let error = cause(&refused.into_error());
+                let error = self.cause(&refused.into_error());
                 sending.failed(error, unsent);
                 Err(error)
             }
             None => Err(Error::ResponseTimeout),
+        }
+    }
+
+    /// Why no head came.
+    fn cause(&self, error: &hyper::Error) -> Error {
+        if error.is_timeout() {
+            Error::ResponseTimeout
+        } else if error.is_parse_too_large() {
+            Error::HeadTooLarge
+        } else if error.is_parse() || error.is_parse_status() || self.meter.is_exceeded() {
+            Error::InvalidResponse
+        } else if self.meter.has_begun() {
+            Error::Incomplete
+        } else {
+            Error::ConnectionTerminated
         }
     }
 
@@ -125,7 +149,8 @@ impl Connection {
         let headers = response.headers();
         let present = Present::of(headers);
         self.keep_alive = if present.has_keep_alive() { keep_alive(headers) } else { None };
-        if !is_framed_once(headers, present, response.version()) {
+        // Statuses end at 599 (RFC 9110 section 15).
+        if response.status().as_u16() > 599 || !is_framed_once(headers, present, response.version()) {
             return Err(Error::InvalidResponse);
         }
         Ok(response)
@@ -187,15 +212,12 @@ impl Connection {
         })
         .await;
         let parts = self.driver?.into_parts();
-        Some((parts.io, parts.read_buf))
+        Some((unmetered(parts.io), parts.read_buf))
     }
 }
 
 /// One step of the protocol machine; ready once it has ended.
-fn poll_driver(
-    driver: &mut Option<http1::Connection<Box<dyn Io>, RequestBody>>,
-    cx: &mut Context<'_>,
-) -> Poll<()> {
+fn poll_driver(driver: &mut Option<Driver>, cx: &mut Context<'_>) -> Poll<()> {
     driver.as_mut().map_or(Poll::Ready(()), |driver| driver.poll_without_shutdown(cx).map(drop))
 }
 
@@ -253,16 +275,6 @@ fn keep_alive(headers: &HeaderMap) -> Option<Duration> {
     let seconds =
         value.split(',').find_map(|part| part.trim().strip_prefix("timeout=")?.parse::<u64>().ok())?;
     Some(Duration::from_secs(seconds.saturating_sub(1)))
-}
-
-fn cause(error: &hyper::Error) -> Error {
-    if error.is_timeout() {
-        Error::ResponseTimeout
-    } else if error.is_parse() || error.is_parse_too_large() || error.is_parse_status() {
-        Error::InvalidResponse
-    } else {
-        Error::ConnectionTerminated
-    }
 }
 
 impl std::fmt::Debug for Connection {

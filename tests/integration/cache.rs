@@ -1,7 +1,10 @@
 //! What is stored, for whom, for how long, and how it goes away again.
 
 mod bounds;
+mod deception;
 mod keys;
+mod leaks;
+mod poisoning;
 mod privacy;
 mod purge;
 mod ranges;

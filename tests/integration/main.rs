@@ -15,6 +15,7 @@ mod cli;
 mod collapse;
 mod compression;
 mod dedupe;
+mod faulty;
 mod forwarding;
 mod framing;
 mod h2c;

@@ -1,5 +1,6 @@
 //! Who may ask how often: exact windows, honest Retry-After, and no way round by spelling or spoofing.
 
+mod cached;
 mod keys;
 
 use std::time::Instant;

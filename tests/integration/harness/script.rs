@@ -60,8 +60,8 @@ pub(crate) enum Ending {
 pub(crate) enum Instead {
     /// The request, as JSON.
     Echo,
-    /// These bytes as they are, then the close.
-    Raw(Bytes),
+    /// The pieces of the body as they are, without a head.
+    Raw,
     /// 101, then every byte is sent back.
     Upgrade,
     /// No byte at all; the connection is closed.
@@ -117,9 +117,9 @@ impl Script {
         Self { instead: Some(Instead::Echo), ..Self::status(200) }
     }
 
-    /// These bytes, whatever they mean, then the close.
+    /// These bytes, whatever they mean, to which `body`, `pause` and `wait` add; then the close.
     pub(crate) fn raw(bytes: impl Into<Bytes>) -> Self {
-        Self { instead: Some(Instead::Raw(bytes.into())), ..Self::status(200) }
+        Self { instead: Some(Instead::Raw), ending: Ending::Cut, ..Self::status(200) }.body(bytes)
     }
 
     /// The connection is closed without an answer.
@@ -209,6 +209,11 @@ impl Script {
 
     pub(crate) fn hang(self) -> Self {
         Self { ending: Ending::Hang, ..self }
+    }
+
+    /// Keeps the connection open after raw bytes, for the next request.
+    pub(crate) fn kept(self) -> Self {
+        Self { ending: Ending::Whole, ..self }
     }
 
     /// Answers without reading the request's body first.

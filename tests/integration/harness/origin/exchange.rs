@@ -56,7 +56,7 @@ async fn exchange(wire: &mut Wire, mut seen: Seen, shared: &Shared) -> io::Resul
     }
     let answered = match &script.instead {
         Some(Instead::Echo) => send(wire, &script.clone().body(seen.picture()), &seen).await,
-        Some(Instead::Raw(bytes)) => wire.send(bytes).await.map(|()| After::Close),
+        Some(Instead::Raw) => send_body(wire, &script).await,
         Some(Instead::Upgrade) => tunnel(wire, &script).await,
         Some(Instead::Nothing) => Ok(After::Close),
         None => send(wire, &script, &seen).await,
@@ -97,6 +97,10 @@ async fn send(wire: &mut Wire, script: &Script, seen: &Seen) -> io::Result<After
     if seen.method == "HEAD" || script.status == 204 || script.status == 304 {
         return Ok(after(script));
     }
+    send_body(wire, script).await
+}
+
+async fn send_body(wire: &mut Wire, script: &Script) -> io::Result<After> {
     for piece in &script.body {
         match piece {
             Piece::Data(data) => send_data(wire, script.framed, data).await?,
