@@ -134,7 +134,8 @@ impl Cache {
         body: impl IntoIterator<Item = Bytes>,
     ) -> Result<Arc<StoredResponse>, NotStored> {
         let body = Chunks::pack(body);
-        if fields::content_length(&response.headers).is_some_and(|said| said != body.len()) {
+        if !plan.head_only && fields::content_length(&response.headers).is_some_and(|said| said != body.len())
+        {
             return Err(NotStored::Truncated);
         }
         if body.len() > plan.max_object {
@@ -152,11 +153,15 @@ impl Cache {
             request,
         };
         let bytes = body.len();
-        let stored = self.put(fetch, plan, request, bytes, |gauge| {
+        let key = if plan.head_only { fetch.key.of_heads() } else { fetch.key };
+        let place = Fetch { key, provenance: fetch.provenance.clone() };
+        let stored = self.put(&place, plan, request, bytes, |gauge| {
             let body = Arc::new(body.counted(gauge, plan.keeps_coded));
             Arc::new(StoredResponse::new(draft(body), gauge))
         })?;
-        self.forget_part(fetch.key, request);
+        if !plan.head_only {
+            self.forget_part(fetch.key, request);
+        }
         Ok(stored)
     }
 

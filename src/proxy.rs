@@ -23,6 +23,7 @@ pub(crate) mod intake;
 mod job;
 mod mishap;
 mod part;
+mod post;
 mod request_id;
 mod tunnel;
 mod warm;
@@ -125,6 +126,13 @@ struct Missed {
     stale: Option<(Selected, StaleUse)>,
     /// What is stored of the whole, to be completed.
     part: Option<Box<Completion>>,
+}
+
+impl Missed {
+    /// Whether the request's own conditions go to the upstream.
+    fn leaves_conditions_to_origin(&self, asked: &Asked) -> bool {
+        self.stale.is_none() && self.part.is_none() && asked.has_conditions_for_origin()
+    }
 }
 
 impl Proxy {

@@ -47,12 +47,14 @@ pub(super) fn stats<'a>(snapshot: &'a Snapshot) -> Reply {
         bytes: u64,
         #[serde(flatten)]
         results: Results,
+        evictions: u64,
     }
     let route = |figures: &'a RouteFigures| RouteStats {
         name: &figures.name,
         entries: figures.entries,
         bytes: figures.bytes,
         results: Results::of([figures].into_iter()),
+        evictions: figures.evictions,
     };
     let CacheFigures { entries, bytes, max_bytes, evictions, refused } = &snapshot.cache;
     json(&Stats {

@@ -81,6 +81,8 @@ pub struct RouteFigures {
     pub entries: u64,
     /// Their size in memory.
     pub bytes: u64,
+    /// How many have gone before something took their place.
+    pub evictions: u64,
 }
 
 impl RouteFigures {

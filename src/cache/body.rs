@@ -70,6 +70,27 @@ impl Chunks {
         Self { chunks: packed.into(), length, copies: None, held: None }
     }
 
+    /// Chunks as they came, for as long as they are looked at.
+    pub(super) fn unpacked(chunks: Vec<Bytes>) -> Self {
+        let length = chunks.iter().map(|chunk| chunk.len() as u64).sum();
+        Self { chunks: chunks.into(), length, copies: None, held: None }
+    }
+
+    /// Packed chunks of several bodies, one behind the other; packed anew once they have become many.
+    pub(super) fn laid(chunks: Vec<Bytes>) -> Self {
+        const ROOM: usize = 64;
+        let laid = Self::unpacked(chunks);
+        let usual = usize::try_from(laid.length / BLOCK as u64).unwrap_or(usize::MAX);
+        if laid.chunks.len() > usual.saturating_mul(2).saturating_add(ROOM) {
+            return Self::pack(laid.chunks.iter().cloned());
+        }
+        laid
+    }
+
+    pub(super) fn into_chunks(self) -> Vec<Bytes> {
+        self.chunks.into_vec()
+    }
+
     /// From now on its bytes are counted, those of its copies included.
     pub(super) fn counted(self, gauge: &Arc<Gauge>, keeps_coded: bool) -> Self {
         let copies = keeps_coded.then(|| Box::new(Copies::within(self.length / 2)));
@@ -143,6 +164,24 @@ impl StoredBody {
         self.next += 1;
         self.left -= chunk.len() as u64;
         Some(chunk)
+    }
+
+    /// The next so many bytes; references to the stored ones.
+    pub(super) fn take_bytes(&mut self, count: u64) -> Vec<Bytes> {
+        let (mut taken, mut wanted) = (Vec::new(), count.min(self.left));
+        while wanted > 0 {
+            let Some(chunk) = self.chunks.chunks.get(self.next) else { break };
+            let left = chunk.len() - self.skip.min(chunk.len());
+            let length = left.min(usize::try_from(wanted).unwrap_or(usize::MAX));
+            taken.push(chunk.slice(self.skip..self.skip + length));
+            (wanted, self.left) = (wanted - length as u64, self.left - length as u64);
+            if length == left {
+                (self.next, self.skip) = (self.next + 1, 0);
+            } else {
+                self.skip += length;
+            }
+        }
+        taken
     }
 
     /// The same in a content coding, where that is kept. Asked of a body of which nothing was read yet.

@@ -7,7 +7,7 @@ use super::facts::ResponseFacts;
 use super::key::CacheKey;
 use super::selected::Selected;
 use super::storable::Unstorable;
-use super::tags::Provenance;
+use super::tags::{Fence, Provenance};
 
 /// A fetch under way: what is known of it at its start.
 #[derive(Debug, Clone)]
@@ -21,6 +21,11 @@ impl Fetch {
     /// nobody who comes later.
     pub fn is_overtaken(&self) -> bool {
         self.provenance.is_overtaken()
+    }
+
+    /// The fetch that an answered write was, of what it has written; it began with the write. See [`Fence::succeeded_as`].
+    pub fn after(&self, write: Fence, also: &[&str]) -> Option<Self> {
+        Some(Self { key: self.key, provenance: write.succeeded_as(also, &self.provenance)? })
     }
 
     /// What it fetches.

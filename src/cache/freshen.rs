@@ -109,7 +109,9 @@ impl Plan {
             selecting: Vec::new(),
             without: Vec::new(),
             keeps_coded: false,
+            head_only: false,
             max_object: 0,
+            figures: Arc::default(),
         }
     }
 }

@@ -24,6 +24,11 @@ impl CacheKey {
         Self(!self.0)
     }
 
+    /// Where answers to HEAD are kept.
+    pub(super) fn of_heads(self) -> Self {
+        Self(self.0 ^ u128::from(u64::MAX))
+    }
+
     /// The key of what is seen under these claims about the request's target, by whoever is believed; the same key where
     /// there are none.
     pub fn under_claims<'c>(

@@ -40,6 +40,8 @@ pub struct StaleUse {
     pub while_revalidate: bool,
     /// Answer with it in place of a 500, 502, 503 or 504 (RFC 5861 4).
     pub if_error: bool,
+    /// Answer with it in place of a 502, 503 or 504 (RFC 9111 4.3.3).
+    pub when_unavailable: bool,
     /// Answer with it when the upstream cannot be reached or breaks off (RFC 9111 4.2.4).
     pub when_disconnected: bool,
 }
@@ -76,7 +78,11 @@ impl Cache {
         };
         let found = self.find(policy, key, &request.headers, credentialed, traits, &control);
         let answer = match found {
-            Err(reason) => Lookup::Forward(reason),
+            Err(reason) => {
+                let head = (request.method == Method::HEAD && policy.mode == Mode::Standard)
+                    .then(|| self.fresh_head(query, traits, &control));
+                head.flatten().map_or(Lookup::Forward(reason), Lookup::Fresh)
+            }
             Ok(response) => {
                 response.touch(now);
                 match decide(&response, &control, response.current_age(now)) {
@@ -92,6 +98,21 @@ impl Cache {
             }
             answer => answer,
         }
+    }
+
+    /// The stored answer to another HEAD, where no GET is stored (RFC 9110 9.3.2).
+    fn fresh_head(
+        &self,
+        query: Query<'_>,
+        traits: RequestTraits,
+        control: &RequestControl,
+    ) -> Option<Selected> {
+        let Query { policy, key, request, credentialed, now } = query;
+        let found =
+            self.find(policy, key.of_heads(), &request.headers, credentialed, traits, control).ok()?;
+        found.touch(now);
+        decide(&found, control, found.current_age(now)).ok()?;
+        Some(Selected::new(found, now))
     }
 
     /// Whether a client wants an answer that was asked for later than its own question, so that no fetch under way will
@@ -143,6 +164,7 @@ fn decide(response: &StoredResponse, control: &RequestControl, age: Duration) ->
         reason: if fresh { Forward::Request } else { Forward::Stale },
         while_revalidate: false,
         if_error: false,
+        when_unavailable: false,
         when_disconnected: false,
     };
     if refused {
@@ -156,6 +178,7 @@ fn decide(response: &StoredResponse, control: &RequestControl, age: Duration) ->
     Err(StaleUse {
         while_revalidate: staleness < rules.while_revalidate,
         if_error: staleness < rules.if_error.max(asked),
+        when_unavailable: staleness < rules.unavailable.max(asked),
         when_disconnected: staleness < rules.disconnected.max(asked),
         ..not_at_all
     })

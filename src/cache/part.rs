@@ -1,11 +1,13 @@
 //! Parts that are stored as such, and made whole (RFC 9111 3.3, 3.4).
 //!
 //! Promises: a part is never taken for a whole, for it has a place of its own, where only requests for ranges and
-//! fetches that complete it look; it is stored on the very terms on which the whole would be; it is completed only with
-//! bytes that carry the same strong validator; what is collected at a time is bounded.
+//! fetches that complete it look; it is stored on the very terms on which the whole would be; it is combined and completed
+//! only with bytes that carry the same strong validator; what is collected at a time is bounded.
 
 mod collection;
+mod combination;
 mod completion;
+mod extent;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,8 +19,10 @@ use http::header::{
 use http::{Method, StatusCode, response};
 
 pub use self::collection::Collection;
+use self::combination::Combination;
 pub use self::completion::{Completion, Surroundings};
-use super::body::{Chunks, StoredBody};
+pub(super) use self::extent::Extent;
+use super::body::StoredBody;
 use super::fetch::{Fetch, NotStored};
 use super::key::CacheKey;
 use super::lookup::{Lookup, Query};
@@ -31,7 +35,7 @@ use super::stored::{Draft, StoredResponse};
 use super::{Cache, validation};
 use crate::http::fields;
 
-/// Some bytes of a representation whose length is known; never all of them.
+/// What one 206 brings: some bytes of a representation whose length is known, never all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Part {
     pub(super) span: Span,
@@ -59,16 +63,6 @@ impl Part {
         let is_all = part.span.first == 0 && part.span.last + 1 == part.length;
         (unit.eq_ignore_ascii_case("bytes") && is_sound && !is_all).then_some(part)
     }
-
-    /// What there is not, where it is in one piece.
-    fn missing(self) -> Option<Span> {
-        let end = self.length - 1;
-        match (self.span.first, self.span.last) {
-            (0, last) => Some(Span { first: last + 1, last: end }),
-            (first, last) if last == end => Some(Span { first: 0, last: first - 1 }),
-            _ => None,
-        }
-    }
 }
 
 /// The store's side.
@@ -85,11 +79,11 @@ impl Cache {
         let Lookup::Fresh(selected) = self.lookup(Query { key: key.of_parts(), ..query }) else {
             return None;
         };
-        let part = selected.response().part?;
-        match selected.wanted_of(&request.headers, part.length) {
+        let extent = selected.response().part.as_ref()?;
+        match selected.wanted_of(&request.headers, extent.length()) {
             Wanted::Spans(spans)
                 if let [span] = *spans
-                    && part.span.contains(span) =>
+                    && extent.locate(span).is_some() =>
             {
                 Some((selected, span))
             }
@@ -148,21 +142,31 @@ impl Cache {
         headers: &HeaderMap,
         chunks: Vec<Bytes>,
     ) -> Result<(), NotStored> {
-        let body = Chunks::pack(chunks);
-        match body.len() {
+        match chunks.iter().map(|chunk| chunk.len() as u64).sum::<u64>() {
             length if length != part.span.length() => return Err(NotStored::Truncated),
             length if length > plan.max_object => return Err(NotStored::TooLarge),
             _ => {}
         }
-        let fetch = Fetch { key: fetch.key.of_parts(), ..fetch.clone() };
-        let provenance = fetch.provenance.clone();
-        let status = StatusCode::PARTIAL_CONTENT;
-        self.put(&fetch, plan, request, body.len(), |gauge| {
-            let body = Arc::new(body.counted(gauge, false));
-            let draft = Draft { plan, provenance, status, headers, body, part: Some(part), request };
+        let Combination { headers, extent, body, new } =
+            self.combine(fetch, part, request, headers, chunks, plan.max_object);
+        let (key, status, extent) = if extent.is_whole() {
+            (fetch.key, StatusCode::OK, None)
+        } else {
+            (fetch.key.of_parts(), StatusCode::PARTIAL_CONTENT, Some(extent))
+        };
+        let is_whole = extent.is_none();
+        let place = Fetch { key, provenance: fetch.provenance.clone() };
+        self.put(&place, plan, request, new, |gauge| {
+            let body = Arc::new(body.counted(gauge, is_whole && plan.keeps_coded));
+            let provenance = fetch.provenance.clone();
+            let draft = Draft { plan, provenance, status, headers: &headers, body, part: extent, request };
             Arc::new(StoredResponse::new(draft, gauge))
         })?;
-        self.has_parts.store(true, Ordering::Relaxed);
+        if is_whole {
+            self.forget_part(fetch.key, request);
+        } else {
+            self.has_parts.store(true, Ordering::Relaxed);
+        }
         Ok(())
     }
 }
@@ -174,11 +178,11 @@ impl Selected {
         span: Span,
         recycled: HeaderMap,
     ) -> Option<(StatusCode, HeaderMap, StoredBody)> {
-        let Part { span: stored, length } = self.response().part?;
+        let extent = self.response().part.as_ref()?;
+        let inner = extent.locate(span)?;
         let (mut status, mut headers, body) =
             self.answer(&Method::GET, validation::Precondition::Full, None, recycled);
-        range::describe(span, length, &mut status, &mut headers);
-        let inner = Span { first: span.first - stored.first, last: span.last - stored.first };
+        range::describe(span, extent.length(), &mut status, &mut headers);
         Some((status, headers, body?.span(inner)))
     }
 }
@@ -224,13 +228,5 @@ mod tests {
         let multipart =
             [("content-range", "bytes 2-4/10"), ("content-type", "Multipart/byteranges; boundary=x")];
         assert_eq!(part(206, &multipart), None);
-    }
-
-    #[test]
-    fn what_is_missing_is_one_piece_or_nothing_is_asked_for() {
-        let missing = |first, last| Part { span: Span { first, last }, length: 10 }.missing();
-        assert_eq!(missing(0, 4), Some(Span { first: 5, last: 9 }));
-        assert_eq!(missing(4, 9), Some(Span { first: 0, last: 3 }));
-        assert_eq!(missing(2, 4), None);
     }
 }

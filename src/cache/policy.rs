@@ -7,6 +7,7 @@ use super::key::{CacheKey, KeyRules};
 use super::tags::TagTemplate;
 use super::when::BodyRules;
 use crate::digest::Digester;
+use crate::metrics::RouteMetrics;
 
 /// Whose word counts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -45,6 +46,8 @@ pub struct CachePolicy {
     pub max_object: Option<u64>,
     /// The route's name, which is a tag of its own.
     pub route: Arc<str>,
+    /// The route's figures, where evictions are counted.
+    pub figures: Arc<RouteMetrics>,
 }
 
 impl CachePolicy {
@@ -62,6 +65,7 @@ impl CachePolicy {
             keeps_coded: false,
             max_object: None,
             route: route.into(),
+            figures: Arc::default(),
         }
     }
 

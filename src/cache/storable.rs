@@ -5,6 +5,7 @@
 
 mod plan;
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use http::header::{CONTENT_LENGTH, EXPIRES, HeaderMap, TRANSFER_ENCODING};
@@ -34,7 +35,7 @@ pub struct Judgement {
 pub enum Unstorable {
     /// The route's cache is off.
     Off,
-    /// Only the answer to a GET is stored.
+    /// Answers to this method are not stored, or not such as this one.
     Method,
     /// The request had a body, on which the response may depend.
     RequestBody,
@@ -83,7 +84,8 @@ impl Unstorable {
 pub struct Terms<'a> {
     /// The route's policy.
     pub policy: &'a CachePolicy,
-    /// Whose response is judged: GET also where a HEAD brings news of a stored one.
+    /// Whose response is judged: GET also where a HEAD brings news of a stored one; POST where its answer says that it is
+    /// what a GET of its target would bring.
     pub method: &'a Method,
     /// The request with the client's own fields.
     pub request: &'a request::Parts,
@@ -116,8 +118,10 @@ impl Terms<'_> {
         let length = fields::content_length(&response.headers);
         match () {
             () if self.policy.mode == Mode::Off => Err(Unstorable::Off),
-            () if *self.method != Method::GET => Err(Unstorable::Method),
-            () if has_body(&self.request.headers) => Err(Unstorable::RequestBody),
+            () if !self.is_method_storable(facts, response) => Err(Unstorable::Method),
+            () if *self.method != Method::POST && has_body(&self.request.headers) => {
+                Err(Unstorable::RequestBody)
+            }
             () if !is_whole_and_final(response.status) => Err(Unstorable::Status),
             () if facts.sets_cookie => Err(Unstorable::SetCookie),
             () if facts.control.private.is_whole() => Err(Unstorable::Private),
@@ -125,6 +129,22 @@ impl Terms<'_> {
             () if length.is_some_and(|length| length > self.max_object()) => Err(Unstorable::TooLarge),
             () => Ok(()),
         }
+    }
+
+    /// RFC 9110 9.3.1 to 9.3.3: the answer to a HEAD is for later ones, that to a POST for GET if it says for how long. What
+    /// an operator forces on GET is said of no other method.
+    fn is_method_storable(&self, facts: &ResponseFacts, response: &response::Parts) -> bool {
+        let is_standard = self.policy.mode == Mode::Standard;
+        match *self.method {
+            Method::GET => true,
+            Method::HEAD => is_standard,
+            Method::POST => is_standard && self.explicit_lifetime(facts, response).is_some(),
+            _ => false,
+        }
+    }
+
+    fn explicit_lifetime(&self, facts: &ResponseFacts, response: &response::Parts) -> Option<Duration> {
+        freshness::explicit_lifetime(&facts.control, &response.headers, self.received_wall)
     }
 
     /// The lifetime that the operator forces on a status, if any.
@@ -143,6 +163,7 @@ impl Terms<'_> {
         let stale = StaleRules {
             while_revalidate: self.policy.stale_while_revalidate.unwrap_or_default(),
             if_error,
+            unavailable: if_error,
             disconnected: if_error,
             on_request: false,
         };
@@ -188,6 +209,7 @@ impl Terms<'_> {
 
     fn plan(&self, facts: &ResponseFacts, response: &response::Parts, stale: StaleRules) -> Plan {
         let delay = self.received.saturating_duration_since(self.requested);
+        let head_only = *self.method == Method::HEAD;
         let without = [facts.control.private.fields(), facts.control.no_cache.fields()];
         Plan {
             lifetime: Duration::ZERO,
@@ -200,8 +222,10 @@ impl Terms<'_> {
             forced: false,
             selecting: facts.vary.names().to_vec(),
             without: without.concat(),
-            keeps_coded: self.policy.keeps_coded && coding::is_codable(&response.headers),
+            keeps_coded: self.policy.keeps_coded && !head_only && coding::is_codable(&response.headers),
+            head_only,
             max_object: self.max_object(),
+            figures: Arc::clone(&self.policy.figures),
         }
     }
 
@@ -217,7 +241,7 @@ impl Terms<'_> {
             return None;
         }
         let route = self.policy.ttl.filter(|_| self.has_defaults(status));
-        freshness::explicit_lifetime(control, headers, self.received_wall)
+        self.explicit_lifetime(facts, response)
             // The operator's time runs from the arrival: a slow upstream must not use it up.
             .or(route.map(|ttl| ttl.saturating_add(initial_age)))
             .or_else(|| freshness::heuristic_lifetime(status, control, headers, self.received_wall))
@@ -231,8 +255,9 @@ impl Terms<'_> {
 
     /// Whether the response itself says nothing about its lifetime.
     fn leaves_lifetime_open(&self, facts: &ResponseFacts, response: &response::Parts) -> bool {
-        let explicit = || freshness::explicit_lifetime(&facts.control, &response.headers, self.received_wall);
-        self.has_defaults(response.status) && !facts.control.no_cache.is_whole() && explicit().is_none()
+        self.has_defaults(response.status)
+            && !facts.control.no_cache.is_whole()
+            && self.explicit_lifetime(facts, response).is_none()
     }
 
     /// The response's windows go before the route's; `s-maxage` keeps the route's out (RFC 9111 5.2.2.10).
@@ -245,10 +270,14 @@ impl Terms<'_> {
             said.or(ours.filter(|_| on_request)).unwrap_or_default()
         };
         let if_error = window(control.stale_if_error, self.policy.stale_if_error);
+        let disconnected = if on_request { Duration::from_secs(MAX_SECONDS) } else { if_error };
+        // Where somebody has given a window for errors, it is the window.
+        let is_bounded = control.stale_if_error.or(self.policy.stale_if_error).is_some();
         StaleRules {
             while_revalidate: window(control.stale_while_revalidate, self.policy.stale_while_revalidate),
             if_error,
-            disconnected: if on_request { Duration::from_secs(MAX_SECONDS) } else { if_error },
+            unavailable: if is_bounded { if_error } else { disconnected },
+            disconnected,
             on_request,
         }
     }

@@ -130,7 +130,7 @@ impl Store {
     pub(super) fn discard(&self, key: CacheKey, response: &Arc<StoredResponse>) {
         let entries = self.entries.load();
         let Some(resource) = entries.get(&key) else { return };
-        if resource.retain(|variant| !Arc::ptr_eq(variant, response)).1 == 0 {
+        if resource.retain(|variant| !Arc::ptr_eq(variant, response), StoredResponse::leave).1 == 0 {
             entries.invalidate(&key);
         }
     }
@@ -140,7 +140,8 @@ impl Store {
         let entries = self.entries.load_full();
         let mut swept = 0;
         for (key, resource) in entries.iter() {
-            let (dropped, left) = resource.retain(|variant| variant.is_valid(sequence));
+            let (dropped, left) =
+                resource.retain(|variant| variant.is_valid(sequence), StoredResponse::be_evicted);
             swept += dropped;
             if left == 0 {
                 entries.invalidate(&*key);
@@ -207,7 +208,7 @@ fn entries(limits: Limits, evictions: &Arc<Evictions>) -> Entries {
                 // The same resource with other variants.
                 RemovalCause::Replaced => return,
             };
-            count.add(resource.retain(|_| false).0);
+            count.add(resource.retain(|_| false, StoredResponse::be_evicted).0);
         })
         .build_with_hasher(BuildDigestHasher::default())
 }
@@ -229,7 +230,8 @@ impl Resource {
         same: impl Fn(&StoredResponse) -> bool,
     ) -> u64 {
         let mut crowded_out = 0;
-        self.change(|old| {
+        let part = |gone: &StoredResponse| if same(gone) { gone.leave() } else { gone.be_evicted() };
+        self.change(part, |old| {
             let mut variants = vec![Arc::clone(response)];
             variants.extend(old.iter().filter(|variant| !same(variant)).cloned());
             crowded_out = 0;
@@ -248,14 +250,18 @@ impl Resource {
         crowded_out
     }
 
-    /// Keeps what is wanted; returns how many have gone and how many are left.
-    fn retain(&self, wanted: impl Fn(&Arc<StoredResponse>) -> bool) -> (u64, usize) {
+    /// Keeps what is wanted and parts with the rest; returns how many have gone and how many are left.
+    fn retain(
+        &self,
+        wanted: impl Fn(&Arc<StoredResponse>) -> bool,
+        part: impl Fn(&StoredResponse),
+    ) -> (u64, usize) {
         let variants = self.variants.load();
         if variants.iter().all(&wanted) {
             return (0, variants.len());
         }
         let mut left = 0;
-        let gone = self.change(|old| {
+        let gone = self.change(part, |old| {
             let variants: Vec<_> = old.iter().filter(|variant| wanted(variant)).cloned().collect();
             left = variants.len();
             variants
@@ -264,14 +270,18 @@ impl Resource {
     }
 
     /// Puts other variants in the place of the present ones; returns how many of these have left the store.
-    fn change(&self, mut make: impl FnMut(&[Arc<StoredResponse>]) -> Vec<Arc<StoredResponse>>) -> u64 {
+    fn change(
+        &self,
+        part: impl Fn(&StoredResponse),
+        mut make: impl FnMut(&[Arc<StoredResponse>]) -> Vec<Arc<StoredResponse>>,
+    ) -> u64 {
         let mut kept = Vec::new();
         let old = self.variants.rcu(|old| {
             kept = make(old);
             kept.clone()
         });
         let gone = old.iter().filter(|old| !kept.iter().any(|kept| Arc::ptr_eq(kept, old)));
-        gone.inspect(|response| response.leave()).count() as u64
+        gone.inspect(|response| part(response)).count() as u64
     }
 
     fn weight(&self) -> u32 {

@@ -20,12 +20,12 @@ use tokio::time::Instant;
 use super::body::{Chunks, Held, StoredBody};
 use super::facts::Permission;
 use super::freshness;
-use super::part::Part;
+use super::part::Extent;
 use super::status::CacheStatus;
 use super::storable::{Plan, StaleRules};
 use super::tags::{Membership, Provenance, Sequence};
 use super::vary::{SelectingFields, unpinned};
-use crate::metrics::Gauge;
+use crate::metrics::{Gauge, RouteMetrics};
 
 /// What a stored response costs besides its fields and its body, about.
 const OVERHEAD: usize = 512;
@@ -37,7 +37,7 @@ pub struct StoredResponse {
     fields: Box<[Field]>,
     body: Arc<Chunks>,
     /// Which part of the representation the body is, where it is not all of it.
-    pub(super) part: Option<Part>,
+    pub(super) part: Option<Extent>,
     pub(super) selecting: SelectingFields,
     pub(super) lifetime: Duration,
     initial_age: Duration,
@@ -47,6 +47,7 @@ pub struct StoredResponse {
     pub(super) forced: bool,
     pub(super) validators: Validators,
     membership: Membership,
+    figures: Arc<RouteMetrics>,
     stamp: ArcSwap<Stamp>,
     /// When it was last selected, in milliseconds after its arrival.
     used: AtomicU64,
@@ -88,7 +89,7 @@ pub(super) struct Draft<'a> {
     pub(super) headers: &'a HeaderMap,
     pub(super) body: Arc<Chunks>,
     /// Which part that is, where it is not all.
-    pub(super) part: Option<Part>,
+    pub(super) part: Option<Extent>,
     /// The request's fields, from which the selecting ones are taken.
     pub(super) request: &'a HeaderMap,
 }
@@ -121,6 +122,7 @@ impl StoredResponse {
             forced: plan.forced,
             validators,
             membership: Membership::new(provenance, head + body.len()),
+            figures: Arc::clone(&plan.figures),
             stamp: ArcSwap::from_pointee(stamp),
             used: AtomicU64::new(0),
             weight: head + body.weight(),
@@ -190,6 +192,12 @@ impl StoredResponse {
         self.membership.leave();
     }
 
+    /// The same, before anything took its place.
+    pub(super) fn be_evicted(&self) {
+        self.figures.evictions.inc();
+        self.leave();
+    }
+
     pub(super) fn is_valid(&self, sequence: &Sequence) -> bool {
         self.membership.is_valid(sequence)
     }
@@ -244,7 +252,8 @@ fn ttl(lifetime: Duration, age: u64) -> i64 {
     signed(lifetime.as_secs()).saturating_sub(signed(age))
 }
 
-/// The fields that are kept (RFC 9111 3.1), with `Date` and `Content-Length` completed.
+/// The fields that are kept (RFC 9111 3.1), with `Date` and `Content-Length` completed. The length of what a HEAD did not
+/// bring is what its answer said.
 fn stored_fields(status: StatusCode, headers: &HeaderMap, plan: &Plan, length: u64) -> Box<[Field]> {
     let has_etag = headers.contains_key(ETAG);
     let field = |name: &HeaderName, value: HeaderValue| Field {
@@ -254,14 +263,15 @@ fn stored_fields(status: StatusCode, headers: &HeaderMap, plan: &Plan, length: u
     };
     let kept = headers
         .iter()
-        .filter(|(name, _)| is_kept(name) && **name != CONTENT_LENGTH && !plan.without.contains(name));
+        .filter(|(name, _)| is_kept(name) && !plan.without.contains(name))
+        .filter(|(name, _)| **name != CONTENT_LENGTH || plan.head_only);
     let mut fields: Vec<_> = kept.map(|(name, value)| field(name, unpinned(value))).collect();
     if !headers.contains_key(DATE) {
         let date = HeaderValue::try_from(httpdate::fmt_http_date(plan.received_wall));
         fields.extend(date.ok().map(|date| field(&DATE, date)));
     }
     // RFC 9110 8.6: a 204 has none.
-    if status != StatusCode::NO_CONTENT {
+    if status != StatusCode::NO_CONTENT && !plan.head_only {
         fields.push(field(&CONTENT_LENGTH, HeaderValue::from(length)));
     }
     fields.into()

@@ -61,10 +61,18 @@ impl TagCell {
         started >= self.purged.load(Ordering::Acquire)
     }
 
-    fn purge(&self, sequence: &Sequence) -> u64 {
+    /// The purge's number, which is drawn under the lock: who is counted has begun before it.
+    fn purge(&self, sequence: &Sequence) -> (u64, Live) {
         let mut live = self.live.lock();
-        self.purged.fetch_max(sequence.next(), Ordering::AcqRel);
-        std::mem::take(&mut *live).entries
+        let number = sequence.next();
+        self.purged.fetch_max(number, Ordering::AcqRel);
+        (number, std::mem::take(&mut *live))
+    }
+
+    /// Whether nothing has happened since that number but the purge of `own` number.
+    fn is_untouched(&self, since: u64, own: Option<u64>) -> bool {
+        let purged = self.purged.load(Ordering::Acquire);
+        (purged <= since || Some(purged) == own) && self.fenced.load(Ordering::Acquire) <= since
     }
 
     fn fence(&self, sequence: &Sequence) {
@@ -214,6 +222,25 @@ impl Fence {
     pub fn succeeded(self, also: &[&str]) -> u64 {
         let others = also.iter().filter_map(|url| self.registry.urls.find(url));
         self.registry.purge(self.cells.iter().cloned().chain(others))
+    }
+
+    /// The same, where the answer is what a GET of the target would bring now: gives what `fetch`, which began with the write,
+    /// is as one that begins with this purge. `None`: another write or purge has come in between, and nobody knows which
+    /// was the last.
+    pub fn succeeded_as(mut self, also: &[&str], fetch: &Provenance) -> Option<Provenance> {
+        let own = std::mem::take(&mut self.cells);
+        let is_own = |cell: &Arc<TagCell>| own.iter().any(|own| Arc::ptr_eq(own, cell));
+        let others = also.iter().filter_map(|url| self.registry.urls.find(url));
+        self.registry.purge(others.filter(|other| !is_own(other)));
+        let numbers: Vec<u64> = own.iter().map(|cell| self.registry.purge_one(cell)).collect();
+        self.registry.sequence.finish_purge();
+        // Looked at after the purge: what comes later has a higher number, and overtakes what is returned.
+        let is_alone = fetch.cells.iter().all(|cell| {
+            let number = own.iter().zip(&numbers).find(|(own, _)| Arc::ptr_eq(own, cell));
+            cell.is_untouched(fetch.started, number.map(|(_, number)| *number))
+        });
+        let started = numbers.into_iter().max().filter(|_| is_alone)?;
+        Some(Provenance { started, cells: Arc::clone(&fetch.cells) })
     }
 }
 

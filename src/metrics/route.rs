@@ -18,6 +18,8 @@ pub struct RouteMetrics {
     pub duration: Histogram,
     /// Requests that have begun and whose answer is not through yet.
     pub in_progress: Gauge,
+    /// Stored responses that went before somebody replaced them.
+    pub evictions: Counter,
     /// Upstream requests that a stored response made unnecessary.
     pub saved_by_cache: Counter,
     /// Upstream requests that somebody else's flight made unnecessary.

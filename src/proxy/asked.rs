@@ -3,25 +3,28 @@
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use http::Uri;
 use http::header::{self, HeaderName, HeaderValue};
 use http::request::Parts;
+use http::{Method, Uri};
 use tokio::time::Instant;
 
 use super::alone::Alone;
 use super::exchange::Exchange;
 use crate::admission::{Asking, Permit, Shed};
-use crate::cache::{CacheKey, Query};
+use crate::cache::{CacheKey, Mode, Query};
 use crate::client::{ClientAddress, Identity, IdentityFields, KeySpec, PartitionKey, Seen};
 use crate::collapse::FlightKey;
 use crate::dedupe::{Room, Ticket};
 use crate::digest::Digester;
-use crate::http::fields;
 use crate::http::scheme::Scheme;
-use crate::policy::{Collapse, Destination, InFlight, Route};
+use crate::http::{fields, target};
+use crate::policy::{Collapse, Destination, InFlight, Policy, Route};
 use crate::refusal::Refusal;
 use crate::router::Captures;
 use crate::upstream::{self, Forwarding};
+
+/// What a client has of a resource already.
+pub(super) const CONDITIONS: [HeaderName; 2] = [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE];
 
 /// A request that was taken in.
 #[derive(Debug, Clone)]
@@ -152,6 +155,36 @@ impl Asked {
     /// Which flight it may join: the same route, method, resource, identity and codings.
     pub(crate) fn flight_key(&self) -> FlightKey {
         self.key_of(b"client")
+    }
+
+    /// Whether its conditions are the origin's to evaluate where nothing is stored (RFC 9111 4.3.2). Not where the operator
+    /// has all share a whole answer, nor where forebay reads it.
+    pub(super) fn has_conditions_for_origin(&self) -> bool {
+        self.route.cache.mode == Mode::Standard
+            && !self.route.taps_body()
+            && CONDITIONS.iter().any(|name| self.parts.headers.contains_key(name))
+    }
+
+    /// The flight of those who have the same conditions, which the origin evaluates for all of them.
+    pub(super) fn conditional_flight_key(&self) -> FlightKey {
+        let mut digest = self.digester.begin();
+        digest.add(&self.key_of(b"conditional").0.to_be_bytes());
+        for name in &CONDITIONS {
+            let lines = self.parts.headers.get_all(name);
+            digest.add(&lines.iter().count().to_be_bytes());
+            lines.iter().for_each(|line| digest.add(line.as_bytes()));
+        }
+        FlightKey(digest.finish())
+    }
+
+    /// The GET of the same target, as the route takes it to which that goes.
+    pub(super) fn as_get(&self, policy: &Policy) -> Option<Self> {
+        let (host, path) = (target::host(&self.parts.headers), self.parts.uri.path());
+        let found = policy.router.find(&Method::GET, host, path)?;
+        let mut parts = self.parts.clone();
+        parts.method = Method::GET;
+        let destination = (found.route.clone(), found.captures);
+        Some(Self::new(parts, destination, self.client, self.scheme, false, self.digester))
     }
 
     /// The flight that fetches anew what is served stale; no client's own request joins it.

@@ -1,6 +1,7 @@
 //! The body of an answer, wherever it comes from, with what must live as long as it does.
 
 mod coded;
+mod collected;
 mod events;
 
 use std::collections::VecDeque;
@@ -14,6 +15,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::coded::Coded;
+use self::collected::Collected;
 use self::events::Events;
 use super::exchange::Exchange;
 use super::job::StartBody;
@@ -34,8 +36,6 @@ pub struct Body {
     /// When the whole exchange must be over.
     deadline: Deadline,
     exchange: Option<Box<Exchange>>,
-    /// What is stored of a part that passes by.
-    collection: Option<Box<Collection>>,
     _permit: Option<Permit>,
 }
 
@@ -49,6 +49,7 @@ enum Source {
     Flight(Reader<Sharing>),
     Window(Box<Window>),
     Coded(Box<Coded>),
+    Collected(Box<Collected>),
     Start(Box<StartBody>),
     Events(Box<Events>),
     Resumed(Box<Resumed>),
@@ -69,7 +70,7 @@ pub struct BrokenOff;
 
 impl Body {
     fn from(source: Source) -> Self {
-        Self { source, deadline: Deadline::default(), exchange: None, collection: None, _permit: None }
+        Self { source, deadline: Deadline::default(), exchange: None, _permit: None }
     }
 
     /// None.
@@ -148,6 +149,7 @@ impl Body {
             Source::Upstream(_)
                 | Source::Flight(_)
                 | Source::Window(_)
+                | Source::Collected(_)
                 | Source::Start(_)
                 | Source::Events(_)
                 | Source::Resumed(_)
@@ -159,28 +161,23 @@ impl Body {
 
     /// What passes by is stored when it has come to its end.
     pub(super) fn collected(self, collection: Option<Box<Collection>>) -> Self {
-        Self { collection, ..self }
+        match collection {
+            // Nobody asks for what is not there.
+            Some(collection) if self.is_end_stream() => {
+                collection.store();
+                self
+            }
+            Some(collection) => {
+                let source = Source::Collected(Box::new(Collected::new(self.source, collection)));
+                Self { source, ..self }
+            }
+            None => self,
+        }
     }
 
     /// The request that it answers is over when it is gone.
     pub(super) fn of(self, exchange: Box<Exchange>) -> Self {
         Self { exchange: Some(exchange), ..self }
-    }
-
-    /// Stores what passes by once all of it has; the last chunk may be the last thing that anybody asks for.
-    fn collect(&mut self, next: &Poll<Option<Result<Frame<Bytes>, BrokenOff>>>) {
-        let Some(collection) = &mut self.collection else { return };
-        let (goes_on, is_over) = match next {
-            Poll::Pending => (true, false),
-            Poll::Ready(None) => (true, true),
-            Poll::Ready(Some(Err(_))) => (false, false),
-            Poll::Ready(Some(Ok(frame))) => {
-                (frame.data_ref().is_none_or(|data| collection.add(data)), self.is_end_stream())
-            }
-        };
-        if is_over || !goes_on {
-            self.collection.take().filter(|_| goes_on).into_iter().for_each(|collection| collection.store());
-        }
     }
 
     /// Ends in an error, but only at the next poll: with the error the protocol machine drops all that it has not
@@ -211,9 +208,6 @@ impl HttpBody for Body {
         let next = this.source.poll_frame(cx);
         if let Poll::Ready(Some(Err(_))) = &next {
             return this.break_off(cx);
-        }
-        if this.collection.is_some() {
-            this.collect(&next);
         }
         if let Poll::Ready(Some(Ok(frame))) = &next
             && let (Some(data), Some(exchange)) = (frame.data_ref(), &mut this.exchange)
@@ -246,6 +240,7 @@ impl Source {
             Self::Flight(reader) => Pin::new(reader).poll_frame(cx).map_err(|_| BrokenOff),
             Self::Window(window) => Pin::new(window).poll_frame(cx).map_err(|_| BrokenOff),
             Self::Coded(coded) => coded.poll_frame(cx),
+            Self::Collected(collected) => collected.poll_frame(cx),
             Self::Resumed(resumed) => match resumed.read.pop_front() {
                 Some(chunk) => Poll::Ready(Some(Ok(Frame::data(chunk)))),
                 None => Pin::new(&mut resumed.rest).poll_frame(cx),
@@ -266,6 +261,7 @@ impl Source {
             Self::Flight(reader) => reader.is_end_stream(),
             Self::Window(window) => window.is_end_stream(),
             Self::Coded(coded) => coded.is_end_stream(),
+            Self::Collected(collected) => collected.source.is_end_stream(),
             Self::Resumed(_) | Self::Broken => false,
         }
     }
@@ -280,6 +276,7 @@ impl Source {
             Self::Start(body) => body.size_hint(),
             Self::Flight(reader) => reader.size_hint(),
             Self::Window(window) => window.size_hint(),
+            Self::Collected(collected) => collected.source.size_hint(),
             Self::Events(_) | Self::Coded(_) | Self::Resumed(_) | Self::Broken => SizeHint::default(),
         }
     }

@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use super::asked::Asked;
 use super::exchange::Exchange;
 use super::job::{Birth, StartBody, Starting, Watch};
+use super::post::ForGet;
 use super::write::{Writing, write};
 use super::{Body, Proxy, tell_cache_status, tunnel};
 use crate::admission::Permit;
@@ -31,6 +32,8 @@ pub(super) struct Obtained {
     pub(super) permit: Option<Permit>,
     /// The job that the body is to name, and that the permit is for.
     pub(super) birth: Option<Box<Birth>>,
+    /// Under what it may be stored for later GETs.
+    pub(super) for_get: Option<Box<ForGet>>,
 }
 
 impl Proxy {
@@ -84,6 +87,7 @@ impl Proxy {
                 response,
                 permit,
                 birth: None,
+                for_get: None,
             })
         };
         let answered = self.state.clock.now();
@@ -91,7 +95,8 @@ impl Proxy {
             let status = obtained.as_ref().ok().map(|obtained| obtained.response.status());
             route.report(handed_over, answered, status);
         }
-        let Obtained { response, permit, birth } = obtained.map_err(|error| blame(error, upload.as_ref()))?;
+        let Obtained { response, permit, birth, for_get } =
+            obtained.map_err(|error| blame(error, upload.as_ref()))?;
         exchange.upstream = Some(answered.saturating_duration_since(admitted));
         exchange.count_cache(CacheResult::Bypass);
         let (mut parts, mut body) = response.into_parts();
@@ -110,7 +115,11 @@ impl Proxy {
             None if is_event_stream(&parts.headers) => {
                 Body::event_stream(body, permit, self.state.afterlife.end.clone())
             }
-            None => Body::upstream(body, permit),
+            None => {
+                let collection =
+                    for_get.and_then(|for_get| for_get.collect(&self.state, admitted, answered, &parts));
+                Body::upstream(body, permit).collected(collection)
+            }
         };
         let mut response = Response::from_parts(parts, body);
         tell_cache_status(&mut response, Forwarded::because(reason));

@@ -11,9 +11,9 @@ use std::time::Duration;
 use http::{Method, Request, Response, StatusCode, header, request, response};
 
 use super::Missed;
-use super::asked::Asked;
+use super::asked::{Asked, CONDITIONS};
 use crate::admission::{Permit, ShedReason};
-use crate::cache::{self, Forwarded, Mode, ResponseFacts, Vary};
+use crate::cache::{self, Forwarded, Mode, ResponseFacts, StaleUse, Vary};
 use crate::collapse::{FlightKey, Producer};
 use crate::http::body::RequestBody;
 use crate::policy::{Collapse, Fetched, SharedHead, Sharing, State};
@@ -31,6 +31,8 @@ pub(super) struct Fetch {
     pub(super) is_background: bool,
     /// Whether nobody can join it.
     pub(super) is_solo: bool,
+    /// Whether all who take part have the same conditions, which the origin evaluates.
+    pub(super) is_conditional: bool,
     /// How long it waited for its permit.
     pub(super) queued: Option<Duration>,
 }
@@ -120,9 +122,11 @@ impl Fetch {
     /// The exchange to its head.
     async fn obtain(&self, outgoing: request::Parts) -> Result<Response<ResponseBody>, Refusal> {
         let mut request = Box::new(Request::from_parts(outgoing, RequestBody::Empty));
-        // Answered for each client on its own; only what is stored may be validated, and as a whole.
-        let own = [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE, header::RANGE, header::IF_RANGE];
-        for name in own {
+        // Answered for each client on its own; what is stored is validated as a whole.
+        for name in CONDITIONS.iter().filter(|_| !self.is_conditional) {
+            request.headers_mut().remove(name);
+        }
+        for name in [header::RANGE, header::IF_RANGE] {
             request.headers_mut().remove(name);
         }
         // A status is asked for whole: a 304 would not say how its job is.
@@ -201,17 +205,10 @@ impl Fetch {
                 let ttl = stored.then(|| freshened.selected.ttl());
                 Some(SharedHead::Stored(freshened.selected, Forwarded { stored, ttl, ..forwarded }))
             }
-            StatusCode::INTERNAL_SERVER_ERROR
-            | StatusCode::BAD_GATEWAY
-            | StatusCode::SERVICE_UNAVAILABLE
-            | StatusCode::GATEWAY_TIMEOUT
-                if usable.if_error =>
-            {
-                Some(SharedHead::Stored(
-                    stale.clone(),
-                    Forwarded { detail: Some("stale-if-error"), ..forwarded },
-                ))
-            }
+            status if stands_in_for(usable, status) => Some(SharedHead::Stored(
+                stale.clone(),
+                Forwarded { detail: Some("stale-if-error"), ..forwarded },
+            )),
             _ => None,
         }
     }
@@ -243,6 +240,17 @@ impl Fetch {
 
     fn land(&self, producer: &Producer<Sharing>) {
         self.state.flights.land(self.key, producer);
+    }
+}
+
+/// Whether a stale response is better than the error that came (RFC 5861 4; RFC 9111 4.3.3).
+fn stands_in_for(usable: &StaleUse, status: StatusCode) -> bool {
+    match status {
+        StatusCode::INTERNAL_SERVER_ERROR => usable.if_error,
+        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
+            usable.when_unavailable
+        }
+        _ => false,
     }
 }
 

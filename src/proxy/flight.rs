@@ -5,7 +5,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Response, StatusCode, header};
+use http::header::{self, HeaderMap};
+use http::{Response, StatusCode, response};
 
 use super::asked::Asked;
 use super::exchange::Exchange;
@@ -13,7 +14,7 @@ use super::fetch::{Fetch, copy};
 use super::{Body, Missed, Proxy, part, tell_cache_status};
 use crate::admission::Permit;
 use crate::cache::{self, Cache, Forward, Forwarded, Precondition, Selected, StaleUse};
-use crate::collapse::{Flight, Joined, Outcome, Reader, Seat};
+use crate::collapse::{Flight, Joined, Outcome, Seat};
 use crate::metrics::CacheResult;
 use crate::policy::{Collapse, LiveHead, Private, SharedHead, Sharing};
 use crate::refusal::Refusal;
@@ -27,7 +28,9 @@ impl Proxy {
         exchange: &mut Exchange,
     ) -> Result<Response<Body>, Refusal> {
         let reason = missed.reason;
+        let is_left_to_origin = missed.leaves_conditions_to_origin(&asked);
         let asked: Arc<Asked> = Arc::from(asked);
+        let conditions = (!is_left_to_origin).then_some(&asked.parts.headers);
         let Boarded { seat, has_joined } = self.board(&asked, missed, exchange, false)?;
         let began = self.state.clock.now();
         let outcome = seat.outcome().await;
@@ -37,13 +40,19 @@ impl Proxy {
         exchange.upstream = Some(waited.saturating_sub(exchange.queued.unwrap_or_default()));
         match outcome {
             Outcome::Failed(refusal) => Err(refusal),
-            Outcome::Yours(private) => Ok(answer_privately(private, &asked, exchange)),
+            Outcome::Yours(private) => Ok(answer_privately(private, conditions, exchange)),
             Outcome::Shared(fetched, reader) if fetched.head.suits(&asked.parts.headers) => {
                 let head = &fetched.head;
                 let result = if has_joined { CacheResult::Collapsed } else { result_of(head) };
                 exchange.count_cache(result);
                 Ok(match head {
-                    SharedHead::Live(live) => answer_live(live, &asked, reader, has_joined),
+                    SharedHead::Live(live) => {
+                        let (head, forwarded) = live.told_to(has_joined);
+                        let response = part::of_live(head, reader, &asked.parts);
+                        let mut response = unless_known(response, conditions);
+                        tell_cache_status(&mut response, forwarded);
+                        response
+                    }
                     SharedHead::Stored(selected, forwarded) => {
                         let forwarded = Forwarded { collapsed: has_joined, ..*forwarded };
                         part::answer_from(selected, asked.parts.clone(), Some(forwarded))
@@ -80,7 +89,12 @@ impl Proxy {
         is_background: bool,
     ) -> Result<Boarded, Refusal> {
         let (state, route) = (&self.state, asked.route());
-        let key = if is_background { asked.refresh_key() } else { asked.flight_key() };
+        let is_conditional = missed.leaves_conditions_to_origin(asked);
+        let key = match () {
+            () if is_background => asked.refresh_key(),
+            () if is_conditional => asked.conditional_flight_key(),
+            () => asked.flight_key(),
+        };
         let begin = || {
             let tags = route.cache.tags(|name| asked.capture(name));
             state.cache.begin(&route.cache, asked.storage_key(), &route.url(&asked.parts), &tags)
@@ -118,6 +132,7 @@ impl Proxy {
             missed,
             is_background,
             is_solo,
+            is_conditional,
             queued: None,
         };
         tokio::spawn(fetch.run(producer, outgoing));
@@ -140,36 +155,42 @@ fn queued(outcome: &Outcome<Sharing>) -> Option<Duration> {
     }
 }
 
-/// A response that only this request gets.
-fn answer_privately(private: Private, asked: &Asked, exchange: &mut Exchange) -> Response<Body> {
+/// A response that only this request gets; `conditions` are its own, where the origin has not evaluated them.
+fn answer_privately(
+    private: Private,
+    conditions: Option<&HeaderMap>,
+    exchange: &mut Exchange,
+) -> Response<Body> {
     exchange.count_cache(CacheResult::Miss);
     let response = private.response.map(|body| Body::upstream(body, private.permit));
-    let mut response = unless_known(response, asked);
+    let mut response = unless_known(response, conditions);
     tell_cache_status(&mut response, private.forwarded);
     response
 }
 
-/// A response that several get while it streams; each client's own conditions are answered here.
-fn answer_live(live: &LiveHead, asked: &Asked, reader: Reader<Sharing>, has_joined: bool) -> Response<Body> {
-    let mut head = copy(&live.parts);
-    for name in live.personal.iter().filter(|_| has_joined) {
-        head.headers.remove(name);
-    }
-    let mut response = unless_known(part::of_live(head, reader, &asked.parts), asked);
-    tell_cache_status(&mut response, Forwarded { collapsed: has_joined, ..live.forwarded });
-    response
-}
-
 /// The response, or a 304 where the client has it already.
-fn unless_known(mut response: Response<Body>, asked: &Asked) -> Response<Body> {
+fn unless_known(mut response: Response<Body>, conditions: Option<&HeaderMap>) -> Response<Body> {
     let is_known = response.status() == StatusCode::OK
-        && cache::evaluate(&asked.parts.headers, response.headers()) == Precondition::NotModified;
+        && conditions.is_some_and(|conditions| {
+            cache::evaluate(conditions, response.headers()) == Precondition::NotModified
+        });
     if is_known {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         response.headers_mut().remove(header::CONTENT_LENGTH);
         *response.body_mut() = Body::empty();
     }
     response
+}
+
+impl LiveHead {
+    /// The head as one client gets it, and what `Cache-Status` tells of it.
+    fn told_to(&self, has_joined: bool) -> (response::Parts, Forwarded) {
+        let mut head = copy(&self.parts);
+        for name in self.personal.iter().filter(|_| has_joined) {
+            head.headers.remove(name);
+        }
+        (head, Forwarded { collapsed: has_joined, ..self.forwarded })
+    }
 }
 
 fn result_of(head: &SharedHead) -> CacheResult {

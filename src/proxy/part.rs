@@ -65,7 +65,7 @@ impl Proxy {
         Missed { reason: if part.is_some() { Forward::Partial } else { reason }, stale: None, part }
     }
 
-    /// Fetches a part, alone, and stores it as such if it may be stored.
+    /// Fetches a part, alone, and stores what comes as what it is, if it may be stored.
     pub(super) async fn fetch_part(
         &self,
         asked: Box<Asked>,
@@ -78,7 +78,13 @@ impl Proxy {
         let fetch = cache.begin(policy, again.storage_key(), &again.route().url(&again.parts), &tags);
         let requested = self.state.clock.now();
         let response = Box::pin(self.forward(asked, &mut None, reason, exchange)).await?;
-        if response.status() != StatusCode::PARTIAL_CONTENT {
+        // Who asks for a part may get the whole (RFC 9110 14.2); a status of a job is stored by its flight alone.
+        let is_storable = match response.status() {
+            StatusCode::PARTIAL_CONTENT => true,
+            StatusCode::OK => !again.route().tells_of_jobs(),
+            _ => false,
+        };
+        if !is_storable {
             return Ok(response);
         }
         let asked = cache::Exchange {

@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use super::asked::Asked;
 use super::direct::Obtained;
 use super::job::{Starting, read_on};
+use super::post::ForGet;
 use crate::admission::Permit;
 use crate::cache::Fence;
 use crate::dedupe::Ticket;
@@ -48,7 +49,7 @@ pub(super) async fn write(
     let work = async move {
         match route.upstream.send(request, Some(&commitment)).await {
             Ok(response) => {
-                writing.ended(&response);
+                let for_get = writing.ended(&response);
                 let (permit, birth) = match starting {
                     Some(starting) => {
                         let table = starting.table();
@@ -61,7 +62,7 @@ pub(super) async fn write(
                     }
                     None => (permit, None),
                 };
-                Ok(Obtained { response, permit, birth })
+                Ok(Obtained { response, permit, birth, for_get })
             }
             Err(error) => {
                 writing.failed(&commitment);
@@ -113,7 +114,7 @@ impl Drop for Unstoppable {
 
 /// An answer that nobody waits for: read so far that the server is not cut off in the middle of a usual one.
 async fn read_alone(outcome: Outcome) {
-    let Ok(Obtained { response, permit, birth }) = outcome else { return };
+    let Ok(Obtained { response, permit, birth, .. }) = outcome else { return };
     let body = response.into_body();
     if let Some(birth) = birth {
         return read_on(body, birth).await;
@@ -153,6 +154,8 @@ pub(super) struct Writing {
     /// What it is sent to; canonical.
     host: String,
     uri: Uri,
+    /// Whose answer may be stored for later GETs.
+    for_get: Option<Box<ForGet>>,
     /// Of a start that may be the same as another.
     _ticket: Option<Ticket<Refusal>>,
 }
@@ -173,19 +176,29 @@ impl Writing {
         let (policy, uri) = (policy.load_full(), asked.parts.uri.clone());
         let host = host(&asked.parts.headers).to_owned();
         let fence = state.cache.fence(&policy.stored_url(&host, uri.path(), uri.query()), &tags);
-        Some(Self { fence, policy, host, uri, _ticket: asked.ticket.clone() })
+        let for_get = ForGet::begin(state, &policy, asked);
+        Some(Self { fence, policy, host, uri, for_get, _ticket: asked.ticket.clone() })
     }
 
     /// It was answered: what it has changed is dropped from the store, unless the answer is an error (RFC 9111 section 4.4).
-    fn ended(self, response: &Response<ResponseBody>) {
+    /// Returns under what the answer may be stored, where it is what a GET of the target would bring.
+    fn ended(self, response: &Response<ResponseBody>) -> Option<Box<ForGet>> {
         if !(response.status().is_success() || response.status().is_redirection()) {
-            return;
+            return None;
         }
-        let named = [header::LOCATION, header::CONTENT_LOCATION];
-        let urls: Vec<String> =
-            named.iter().filter_map(|name| self.same_host(response.headers().get(name)?)).collect();
+        let target = |name| self.same_host(response.headers().get(name)?);
+        let (location, content_location) = (target(header::LOCATION), target(header::CONTENT_LOCATION));
+        let is_itself = content_location.as_ref().is_some_and(|target| {
+            target.path == self.uri.path() && target.query.as_deref() == self.uri.query()
+        });
+        let named = [location, content_location].into_iter().flatten();
+        let urls: Vec<String> = named.map(|target| self.stored_url(&target)).collect();
         let urls: Vec<&str> = urls.iter().map(String::as_str).collect();
+        if let Some(for_get) = self.for_get.filter(|_| is_itself && response.status().is_success()) {
+            return for_get.after(self.fence, &urls);
+        }
         self.fence.succeeded(&urls);
+        None
     }
 
     /// It was not answered. Once it was sent nobody knows what it has changed: what is stored may be wrong.
@@ -195,12 +208,15 @@ impl Writing {
         }
     }
 
-    /// Under what URL is stored what a field refers to, where that is on the same host.
-    fn same_host(&self, reference: &HeaderValue) -> Option<String> {
+    /// What a field refers to, where that is on the same host.
+    fn same_host(&self, reference: &HeaderValue) -> Option<Target> {
         let reference = std::str::from_utf8(reference.as_bytes()).ok()?;
-        let Target { path, query } =
-            reference::resolve(reference, &self.host, self.uri.path(), self.uri.query())?;
-        Some(self.policy.stored_url(&self.host, &path, query.as_deref()))
+        reference::resolve(reference, &self.host, self.uri.path(), self.uri.query())
+    }
+
+    /// Under what URL that is stored.
+    fn stored_url(&self, target: &Target) -> String {
+        self.policy.stored_url(&self.host, &target.path, target.query.as_deref())
     }
 }
 

@@ -195,3 +195,17 @@ async fn beyond_so_many_at_a_time_answers_stay_as_they_are() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn what_is_stored_on_its_way_is_stored_without_a_coding() {
+    let origin = Origin::start();
+    origin.on("*", long().field("cache-control", "max-age=60").field("content-location", "/a"));
+    let config = "routes = [{ name = 'all', match = '/{*rest}', compress = true }]";
+    let proxy = Proxy::start(&origin, config).await;
+    for (asked, path) in [(request("POST /a"), "/a"), (request("GET /b").field("range", "bytes=0-9"), "/b")] {
+        let answer = proxy.send(&asked.field("accept-encoding", "gzip")).await;
+        assert_eq!((answer.status(), read(&answer)), (200, json()), "{path}");
+        let hit = proxy.get(path).await;
+        assert_eq!((hit.text(), hit.cache_says("hit")), (&*json(), true), "{path}");
+    }
+}

@@ -25,6 +25,7 @@ impl Snapshot {
             (0..count).for_each(|_| polls.count_cache(result));
         }
         polls.saved_by_cache.add(2);
+        polls.evictions.add(3);
         polls.saved_by_collapse.inc();
         polls.seconds_saved.add(Duration::from_millis(600));
         polls.in_progress.inc();

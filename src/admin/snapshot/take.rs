@@ -72,6 +72,7 @@ impl RouteFigures {
             time_saved: figures.seconds_saved.value(),
             entries: stored.entries,
             bytes: stored.bytes,
+            evictions: figures.evictions.value(),
         }
     }
 }

@@ -22,10 +22,10 @@ impl Cache {
             Lookup::Fresh(part) | Lookup::Stale(part, _) => part,
             Lookup::Forward(_) | Lookup::OnlyIfCached => return None,
         };
-        let Part { length, .. } = part.response().part?;
-        let missing = part.response().part?.missing()?;
+        let extent = part.response().part.as_ref()?;
+        let (length, (missing, before)) = (extent.length(), extent.missing()?);
         let etag = strong(part.response().validators.etag.as_ref())?.clone();
-        Some(Box::new(Completion { part, missing, length, etag }))
+        Some(Box::new(Completion { part, missing, before, length, etag }))
     }
 }
 
@@ -34,6 +34,8 @@ impl Cache {
 pub struct Completion {
     part: Selected,
     missing: Span,
+    /// How many of the stored bytes come before that.
+    before: u64,
     length: u64,
     etag: HeaderValue,
 }
@@ -42,7 +44,12 @@ impl Completion {
     /// Asks the upstream for what is missing, or for the whole if that has changed (RFC 9110 13.1.5).
     pub fn ask(&self, headers: &mut HeaderMap) {
         let Span { first, last } = self.missing;
-        let range = HeaderValue::try_from(format!("bytes={first}-{last}"));
+        // To the end, where that is missing: the usual question of who goes on where he was cut off.
+        let range = match last + 1 {
+            end if end == self.length => format!("bytes={first}-"),
+            _ => format!("bytes={first}-{last}"),
+        };
+        let range = HeaderValue::try_from(range);
         headers.extend(range.ok().map(|range| (RANGE, range)));
         headers.insert(IF_RANGE, self.etag.clone());
     }
@@ -58,12 +65,9 @@ impl Completion {
         head.headers = validation::updated_fields(self.part.response(), &head.headers);
         head.headers.insert(CONTENT_LENGTH, HeaderValue::from(self.length));
         let mut body = self.part.response().body();
-        let known = std::iter::from_fn(|| body.next_chunk()).collect();
-        let missing = self.missing.length();
-        Some(match self.missing.first {
-            0 => Surroundings { before: Vec::new(), missing, behind: known },
-            _ => Surroundings { before: known, missing, behind: Vec::new() },
-        })
+        let before = body.take_bytes(self.before);
+        let behind = std::iter::from_fn(|| body.next_chunk()).collect();
+        Some(Surroundings { before, missing: self.missing.length(), behind })
     }
 }
 

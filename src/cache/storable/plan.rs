@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use crate::cache::facts::Permission;
 use crate::cache::when::BodyRules;
+use crate::metrics::RouteMetrics;
 
 /// On what terms a response is stored.
 #[derive(Debug, Clone)]
@@ -27,7 +28,11 @@ pub struct Plan {
     pub(in crate::cache) without: Vec<HeaderName>,
     /// Whether room is set aside for copies in content codings.
     pub(in crate::cache) keeps_coded: bool,
+    /// Whether it is the answer to a HEAD, and for later ones only.
+    pub(in crate::cache) head_only: bool,
     pub(in crate::cache) max_object: u64,
+    /// Of the route that stores it.
+    pub(in crate::cache) figures: Arc<RouteMetrics>,
 }
 
 impl Plan {
@@ -46,6 +51,11 @@ impl Plan {
         self.max_object
     }
 
+    /// Whether it is the answer to a HEAD, and for later ones only.
+    pub fn is_head_only(&self) -> bool {
+        self.head_only
+    }
+
     /// The fields by which later requests select it.
     pub fn selecting(&self) -> &[HeaderName] {
         &self.selecting
@@ -59,6 +69,8 @@ pub struct StaleRules {
     pub while_revalidate: Duration,
     /// Instead of a 500, 502, 503 or 504.
     pub if_error: Duration,
+    /// Instead of a 502, 503 or 504, which say that the origin is as good as unreachable (RFC 9111 4.3.3).
+    pub unavailable: Duration,
     /// When the upstream cannot be reached.
     pub disconnected: Duration,
     /// Whether the client's own `max-stale` and `stale-if-error` count.
@@ -67,6 +79,10 @@ pub struct StaleRules {
 
 /// Whether it can be used even once.
 pub(in crate::cache) fn is_useful(plan: &Plan, headers: &HeaderMap) -> bool {
+    // There is no way to bring it up to date but another HEAD.
+    if plan.head_only {
+        return plan.lifetime > plan.initial_age;
+    }
     let stale = plan.stale.while_revalidate.max(plan.stale.if_error);
     // One that has spent its lifetime on the way here may still be used where a stale one may (RFC 9111 4.2.4).
     let outlived = plan.lifetime > Duration::ZERO && plan.stale.disconnected > Duration::ZERO;

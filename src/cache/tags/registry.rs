@@ -118,10 +118,17 @@ impl Registry {
 
     /// Drops what carries these names: a few numbers change, however much that is.
     pub(super) fn purge(&self, cells: impl IntoIterator<Item = Arc<TagCell>>) -> u64 {
-        let dropped = cells.into_iter().map(|cell| cell.purge(&self.sequence)).sum();
+        let dropped = cells.into_iter().map(|cell| cell.purge(&self.sequence).1.entries).sum();
         self.sequence.finish_purge();
         self.dropped.fetch_add(dropped, Ordering::Relaxed);
         dropped
+    }
+
+    /// Drops what carries one name; the purge, whose number this returns, is still to be finished.
+    pub(super) fn purge_one(&self, cell: &TagCell) -> u64 {
+        let (number, live) = cell.purge(&self.sequence);
+        self.dropped.fetch_add(live.entries, Ordering::Relaxed);
+        number
     }
 }
 

@@ -86,6 +86,44 @@ fn a_successful_write_drops_its_url_its_tags_and_its_locations() {
 }
 
 #[test]
+fn what_a_write_brings_is_kept_unless_something_else_came_in_between() {
+    type Between = fn(&Arc<Registry>);
+    let cases: [(bool, Between); 6] = [
+        (true, |_| {}),
+        (true, |registry| {
+            let _ = registry.purge_tag("other");
+        }),
+        (false, |registry| drop(registry.fence("host/path", &[""; 0]))),
+        (false, |registry| {
+            let _ = registry.fence("host/path", &[""; 0]).succeeded(&[]);
+        }),
+        (false, |registry| {
+            let _ = registry.purge_all();
+        }),
+        (false, |registry| {
+            let _ = registry.purge_tag("t");
+        }),
+    ];
+    for (index, (is_kept, between)) in cases.into_iter().enumerate() {
+        let registry = Arc::new(Registry::new());
+        let older = Membership::new(fetch(&registry, &["t"]), 1);
+        let fence = registry.fence("host/path", &["w"]);
+        let write = fetch(&registry, &["t"]);
+        let during = fetch(&registry, &["t"]);
+        between(&registry);
+        let brought = fence.succeeded_as(&["host/path"], &write);
+        assert_eq!(brought.is_some(), is_kept, "{index}");
+        assert!(!older.is_valid(&registry.sequence) && during.is_overtaken(), "{index}");
+        if let Some(brought) = brought {
+            assert!(!brought.is_overtaken());
+            between(&registry);
+            drop(registry.fence("host/path", &[""; 0]));
+            assert!(brought.is_overtaken(), "by what comes later");
+        }
+    }
+}
+
+#[test]
 fn figures_follow_what_is_stored() {
     let registry = Registry::new();
     let one = Membership::new(fetch(&registry, &["t"]), 10);

@@ -37,6 +37,7 @@ fn live_memory_keeps_the_bound_with_large_objects_and_four_writers() {
     let evicted = bench.cache.evictions().size.value();
     assert_eq!(evicted + bench.cache.stats().entries + bench.cache.stats().refused, 160);
     assert!(evicted > 80, "{evicted} evicted");
+    assert_eq!(bench.policy.figures.evictions.value(), evicted, "each counts for its route");
 }
 
 #[test]

@@ -45,10 +45,17 @@ async fn head_is_answered_from_the_stored_get() {
     let (code, headers, body) = answer(&bench.fresh(&head), &head);
     assert_eq!((code, headers[CONTENT_LENGTH].as_bytes()), (StatusCode::OK, b"4".as_slice()));
     assert!(body.is_none());
-    assert_eq!(
-        bench.store(&head, &for_a_minute(), "").unwrap_err(),
-        NotStored::Unstorable(Unstorable::Method)
-    );
+}
+
+/// RFC 9110 9.3.2.
+#[tokio::test(start_paused = true)]
+async fn the_answer_to_a_head_has_a_place_of_its_own() {
+    let bench = Bench::standard();
+    let head = with_method(Method::HEAD, "/", &[]);
+    bench.store(&head, &for_a_minute(), "").unwrap();
+    assert_eq!((bench.outcome(&head), bench.outcome(&get(&[]))), ("fresh", "uri-miss"));
+    pass(60).await;
+    assert_eq!(bench.outcome(&head), "uri-miss");
 }
 
 #[tokio::test(start_paused = true)]

@@ -180,8 +180,8 @@ fn tags(plan: &RoutePlan<'_>, texts: &[toml::Spanned<String>]) -> Vec<TagTemplat
 
 fn cache_policy(plan: &RoutePlan<'_>, state: &State) -> CachePolicy {
     let config = plan.config.cache.get_ref();
-    let figures = || state.routes.keep(&plan.name, Default::default);
-    let when = || Arc::new(BodyRules { rules: plan.when.clone(), figures: figures() });
+    let figures = state.routes.keep(&plan.name, Default::default);
+    let when = || Arc::new(BodyRules { rules: plan.when.clone(), figures: Arc::clone(&figures) });
     CachePolicy {
         mode: match config.mode {
             CacheMode::Standard => Mode::Standard,
@@ -208,6 +208,7 @@ fn cache_policy(plan: &RoutePlan<'_>, state: &State) -> CachePolicy {
         keeps_coded: plan.config.compress,
         max_object: None,
         route: Arc::clone(&plan.name),
+        figures,
     }
 }
 

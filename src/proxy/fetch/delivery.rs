@@ -37,11 +37,12 @@ impl Fetch {
         if let Some(job) = &job {
             job.tell(&mut parts.headers);
         }
-        let mut plan = judgement.verdict.ok();
-        if plan.is_none()
+        let is_head = self.asked.parts.method == Method::HEAD;
+        let mut plan = judgement.verdict.ok().filter(|_| !is_head || self.believes_heads());
+        if plan.as_ref().is_none_or(Plan::is_head_only)
             && let Some((stale, _)) = &self.missed.stale
             && takes_the_place_of_what_is_stored(parts.status)
-            && (self.asked.parts.method != Method::HEAD || self.believes_heads())
+            && (!is_head || self.believes_heads())
         {
             self.state.cache.forget(producer.mark(), stale);
         }
@@ -105,8 +106,8 @@ impl Fetch {
         };
         let (length, mut received) = (body.size_hint().exact(), 0);
         // Who is told 304 by the head has left already, and has not lost interest.
-        let is_known =
-            cache::evaluate(&self.asked.parts.headers, &parts.headers) == Precondition::NotModified;
+        let is_known = !self.is_conditional
+            && cache::evaluate(&self.asked.parts.headers, &parts.headers) == Precondition::NotModified;
         let mut trailers = None;
         loop {
             let is_worth_finishing = plan.as_ref().is_some_and(|plan| received <= plan.max_object())
@@ -177,9 +178,13 @@ impl Fetch {
 
     /// Whether everybody in the flight may have this response, or only the one who began it.
     fn may_be_shared(&self, facts: &ResponseFacts, parts: &response::Parts) -> bool {
-        // A 304 that nobody asked for means something to the one client at most that it may have been meant for.
-        let is_whole = !matches!(parts.status, StatusCode::PARTIAL_CONTENT | StatusCode::NOT_MODIFIED);
-        is_whole && !fields::is_event_stream(&parts.headers) && self.is_for_all(facts)
+        let is_answer = match parts.status {
+            StatusCode::PARTIAL_CONTENT => false,
+            // One that not all have asked for means something to the one client at most that it may have been meant for.
+            StatusCode::NOT_MODIFIED => self.is_conditional,
+            _ => true,
+        };
+        is_answer && !fields::is_event_stream(&parts.headers) && self.is_for_all(facts)
     }
 }
 

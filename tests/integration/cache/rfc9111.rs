@@ -4,6 +4,7 @@
 
 mod conditions;
 mod freshness;
+mod methods;
 mod requests;
 mod status;
 mod storing;
@@ -17,7 +18,7 @@ use std::time::{Duration, SystemTime};
 use crate::harness::{Origin, Proxy, Response, Script, request, wait_until};
 
 /// One exchange: what the client asks, what the origin answers if it is asked, and what must come of it. Parts stand
-/// between bars; all may be empty. `@-60` for a value is the date of a minute ago.
+/// between bars; all may be empty. `@-60` for a value is the date of a minute ago, `@path` the path of the URL.
 ///
 /// * asks: a method other than GET, fields.
 /// * answers: a status other than 200, `close` for none at all, fields.
@@ -60,10 +61,11 @@ async fn converse(number: usize, case: Case, origin: Arc<Origin>, proxy: Arc<Pro
     let (title, rows) = case;
     let path = format!("/{number}");
     let turn = Arc::new(AtomicUsize::new(0));
-    let (answers, now): (Vec<_>, _) = (rows.iter().map(|row| row.1).collect(), Arc::clone(&turn));
+    let answers: Vec<_> = rows.iter().map(|row| row.1.replace("@path", &path)).collect();
+    let now = Arc::clone(&turn);
     origin.on_each(&path, move |_| {
         let turn = now.load(Ordering::SeqCst);
-        answer(answers[turn], turn)
+        answer(&answers[turn], turn)
     });
     for (index, (asks, _, comes)) in rows.iter().enumerate() {
         turn.store(index, Ordering::SeqCst);

@@ -62,9 +62,9 @@ async fn a_client_that_has_it_already_gets_304_from_the_store() {
 }
 
 #[tokio::test]
-async fn a_conditional_request_fills_the_store_with_a_whole_response() {
-    let origin = numbered(&[("Cache-Control", "max-age=60"), ("ETag", "\"v1\"")]);
-    let proxy = Proxy::start(&origin, "").await;
+async fn under_force_a_conditional_request_fills_the_store_with_a_whole_response() {
+    let origin = numbered(&[("ETag", "\"v1\"")]);
+    let proxy = Proxy::start(&origin, &cache("mode = 'force', ttl = '60s'")).await;
     let conditional = request("GET /a").field("If-None-Match", "\"v1\"");
     assert_eq!(proxy.send(&conditional).await.status(), 304);
     assert_eq!(origin.only("/a").field("if-none-match"), None);
@@ -189,7 +189,31 @@ async fn what_a_full_answer_has_replaced_does_not_come_back_as_stale() {
 async fn conditions_are_answered_for_what_is_not_shared_too() {
     let origin = Origin::start();
     origin.on("/a", Script::ok("mine").field("ETag", "\"v1\"").field("Cache-Control", "private"));
-    let proxy = Proxy::start(&origin, "").await;
+    let proxy = Proxy::start(&origin, &cache("mode = 'force', ttl = '60s'")).await;
     let response = proxy.send(&request("GET /a").field("If-None-Match", "\"v1\"")).await;
     assert_eq!((response.status(), response.body.len()), (304, 0));
+}
+
+#[tokio::test]
+async fn those_who_have_the_same_already_share_the_origins_304() {
+    let (origin, gate) = (Origin::start(), Gate::closed());
+    let wait = gate.clone();
+    origin.on_each("/a", move |seen| match seen.field("if-none-match") {
+        Some("\"v1\"") => Script::status(304).field("ETag", "\"v1\"").when(&wait),
+        _ => Script::ok("new").field("ETag", "\"v2\"").field("Cache-Control", "no-store").when(&wait),
+    });
+    let proxy = Proxy::start(&origin, "").await;
+    let asked = |tag: &str| request("GET /a").field("If-None-Match", tag);
+    let same: Vec<_> = (0..5).map(|_| proxy.begin(&asked("\"v1\""))).collect();
+    let others = [proxy.begin(&asked("\"v0\"")), proxy.begin(&request("GET /a"))];
+    proxy.wait_for_metric("forebay_requests_in_progress", &[], 7.0).await;
+    gate.open();
+    for one in same {
+        let answer = one.await.unwrap();
+        assert_eq!((answer.status(), answer.body.len(), answer.must("etag")), (304, 0, "\"v1\""));
+    }
+    for one in others {
+        assert_eq!(one.await.unwrap().text(), "new");
+    }
+    assert_eq!(origin.count("/a"), 3, "one for each condition");
 }

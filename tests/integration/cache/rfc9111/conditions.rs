@@ -232,9 +232,9 @@ async fn a_head_freshens_or_invalidates_what_is_stored() {
 async fn a_304_reaches_only_who_asked_for_one() {
     let cases: Vec<Case> = vec![
         (
-            "the store is filled by a whole response",
+            "what the origin does not evaluate goes on, and fills the store",
             vec![
-                ("If-None-Match: \"a\"", "Cache-Control: max-age=60 | ETag: \"a\"", "asked | 304"),
+                ("If-None-Match: \"a\"", "Cache-Control: max-age=60 | ETag: \"a\"", "asked | 200"),
                 ("", "", "hit | 200 | ETag: \"a\""),
             ],
         ),
@@ -254,5 +254,39 @@ async fn a_304_reaches_only_who_asked_for_one() {
             ],
         ),
     ];
+    run(cases).await;
+}
+
+#[tokio::test]
+async fn where_nothing_is_stored_the_origin_evaluates_conditions() {
+    const DATE: &str = "If-Modified-Since: Thu, 01 Jan 2015 00:00:00 GMT";
+    let mut cases = Vec::new();
+    for condition in [
+        "If-None-Match: \"a\"",
+        "If-None-Match: W/\"a\", \"b\"",
+        "If-None-Match: a",
+        "If-None-Match: *",
+        DATE,
+    ] {
+        for method in ["GET", "HEAD"] {
+            let asks = format!("{method} | {condition}").leak();
+            let seen = format!("asked | 304 | ETag: \"a\" | > {condition}").leak();
+            let rows = vec![
+                (&*asks, "304 | Cache-Control: max-age=60 | ETag: \"a\"", &*seen),
+                (
+                    "",
+                    "Cache-Control: max-age=60 | ETag: \"a\"",
+                    "asked | 200 | > !If-None-Match | > !If-Modified-Since",
+                ),
+                (&*asks, "", "hit"),
+            ];
+            cases.push(("4.3.2: and its 304 is stored by nobody", rows));
+        }
+    }
+    let other = vec![
+        ("X-K: 1", "Cache-Control: max-age=60 | Vary: X-K | ETag: \"1\"", "asked"),
+        ("X-K: 2 | If-None-Match: \"2\"", "304 | ETag: \"2\"", "asked | 304 | > If-None-Match: \"2\""),
+    ];
+    cases.push(("4.3.2: nor a suiting variant", other));
     run(cases).await;
 }

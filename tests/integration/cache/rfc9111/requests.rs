@@ -105,11 +105,11 @@ async fn stale_responses_stand_in_where_nobody_forbids_it() {
     }
     for status in ["500", "502", "503", "504"] {
         let row = |comes: String| [("", status, &*comes.leak())];
-        cases.extend(after(
-            "RFC 5861 4: without stale-if-error",
-            stale(""),
-            &row(format!("asked | {status}")),
-        ));
+        let without = if status == "500" { "asked | 500" } else { "kept | 200" };
+        cases.extend(after("4.3.3: without stale-if-error", stale(""), &row(without.to_owned())));
+        for forbidding in [", must-revalidate", ", proxy-revalidate", ", s-maxage=60", ", stale-if-error=0"] {
+            cases.extend(after("4.3.3: forbidden", stale(forbidding), &row(format!("asked | {status}"))));
+        }
         cases.extend(after(
             "RFC 5861 4: in its window",
             stale(", stale-if-error=60"),

@@ -141,19 +141,3 @@ async fn fields_are_stored_as_they_came_but_for_those_of_the_connection() {
     cases.extend(after("3.1: lines are kept apart", two, &[("", "", "hit | Link: </a>, </b>")]));
     run(cases).await;
 }
-
-#[tokio::test]
-async fn only_get_fills_the_store() {
-    let fresh = "Cache-Control: max-age=60";
-    let mut cases = Vec::new();
-    for method in ["HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND", "FOO"] {
-        cases.push(("3: the method", vec![(method, fresh, "asked"), ("", fresh, "asked"), ("", "", "hit")]));
-    }
-    cases.push((
-        "4: a stored GET answers HEAD",
-        vec![("", fresh, "asked"), ("HEAD", "", "hit | Content-Length: 5")],
-    ));
-    cases
-        .push(("4: but nothing else", vec![("", fresh, "asked"), ("OPTIONS", "", "asked"), ("", "", "hit")]));
-    run(cases).await;
-}
