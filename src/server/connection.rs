@@ -9,9 +9,9 @@ use hyper::rt::{Read, Write};
 use hyper_util::rt::TokioIo;
 use tokio_util::either::Either;
 
+use super::listener::Wire;
 use super::watch::Entered;
 use super::watched::Watched;
-use super::listener::Wire;
 use super::{Bounds, Handler, Peer, http1, http2};
 
 /// What a connection runs over.

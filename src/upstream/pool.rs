@@ -182,12 +182,14 @@ impl Pool {
         limits: &Limits,
         sending: &mut Sending<'_>,
     ) -> Result<Response<ResponseBody>, Tried> {
-        sending.crossed_a_close = false;
-        let mut lease = match self.take_idle(limits, sending.now) {
+        // Where a server has closed one kept connection it may have closed them all: what is sent again gets a new one.
+        let must_be_new = std::mem::take(&mut sending.crossed_a_close);
+        let kept = if must_be_new { None } else { self.take_idle(limits, sending.now) };
+        let mut lease = match kept {
             Some(lease) => lease,
             // Fails with the request still unsent: this is the one failure after which any request may be sent elsewhere.
             None => {
-                let lease = Box::pin(self.wait_for_one(limits)).await.map_err(Tried::Failed)?;
+                let lease = Box::pin(self.wait_for_one(limits, must_be_new)).await.map_err(Tried::Failed)?;
                 sending.now = self.clock.now();
                 lease
             }
@@ -214,9 +216,7 @@ impl Pool {
     }
 
     fn pop_idle(self: &Arc<Self>, state: &mut State, limits: &Limits, now: Instant) -> Option<Lease> {
-        if !state.shared.is_empty()
-            && let Some(lease) = self.take_stream(state, limits, now)
-        {
+        if let Some(lease) = self.pop_stream(state, limits, now) {
             return Some(lease);
         }
         while let Some(mut connection) = state.idle.pop() {
@@ -229,14 +229,29 @@ impl Pool {
         None
     }
 
+    fn pop_stream(self: &Arc<Self>, state: &mut State, limits: &Limits, now: Instant) -> Option<Lease> {
+        if state.shared.is_empty() { None } else { self.take_stream(state, limits, now) }
+    }
+
+    /// A stream, while the longest unused connection makes room for a new one.
+    fn pop_for_new(self: &Arc<Self>, state: &mut State, limits: &Limits, now: Instant) -> Option<Lease> {
+        if !state.idle.is_empty() {
+            drop(state.idle.remove(0));
+            state.open -= 1;
+            self.recycled.inc();
+        }
+        self.pop_stream(state, limits, now)
+    }
+
     /// A new connection, or the next that is given back. Who waits counts as busy: a server that cannot be reached must
     /// not look like the idlest of all.
-    async fn wait_for_one(self: &Arc<Self>, limits: &Limits) -> Result<Lease, Error> {
+    async fn wait_for_one(self: &Arc<Self>, limits: &Limits, must_be_new: bool) -> Result<Lease, Error> {
         let (sender, receiver) = oneshot::channel();
         {
             let mut state = self.state.lock();
             // Looked for and lined up under one lock: what comes back in between finds the one who waits.
-            if let Some(lease) = self.pop_idle(&mut state, limits, self.clock.now()) {
+            let pop = if must_be_new { Self::pop_for_new } else { Self::pop_idle };
+            if let Some(lease) = pop(self, &mut state, limits, self.clock.now()) {
                 return Ok(lease);
             }
             state.forget_who_left();

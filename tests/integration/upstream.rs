@@ -168,6 +168,28 @@ async fn a_stale_connection_costs_a_get_one_retry_that_nobody_sees() {
 }
 
 #[tokio::test]
+async fn a_second_sending_does_not_try_another_kept_connection() {
+    let origin = Origin::start();
+    origin.close_connections_after(1);
+    let gate = Gate::closed();
+    origin.on("/together/*", Script::ok("").when(&gate));
+    let proxy = Proxy::start(&origin, "").await;
+    let address = proxy.address;
+    let together = concurrently(5, move |nth| async move {
+        request(&format!("GET /together/{nth}")).send(address).await.status()
+    });
+    let opened = async {
+        wait_until("five are at work", || async { origin.active("*") == 5 }).await;
+        gate.open();
+    };
+    assert_eq!(tokio::join!(together, opened).0, [200; 5]);
+    // Five connections are kept, and the origin closes each when it is used again.
+    assert_eq!(proxy.get("/next").await.status(), 200);
+    assert_eq!((origin.count("/next"), origin.connections()), (1, 6));
+    assert_eq!(proxy.metric("forebay_upstream_retries_total", &[]).await, 1.0);
+}
+
+#[tokio::test]
 async fn a_connection_that_was_closed_while_idle_costs_nobody_anything() {
     let origin = Origin::start();
     origin.on(

@@ -53,14 +53,14 @@ fn spec() -> Spec {
 #[tokio::test(start_paused = true)]
 async fn a_connection_given_to_one_who_leaves_at_that_moment_is_not_lost() {
     let (pool, limits) = (pool_of_one(), limits());
-    let lease = pool.wait_for_one(&limits).await.unwrap();
-    let mut leaving = Box::pin(pool.wait_for_one(&limits));
+    let lease = pool.wait_for_one(&limits, false).await.unwrap();
+    let mut leaving = Box::pin(pool.wait_for_one(&limits, false));
     let polled = std::future::poll_fn(|cx| std::task::Poll::Ready(leaving.as_mut().poll(cx)));
     assert!(polled.await.is_pending());
     lease.give_back();
     drop(leaving);
     assert_eq!((pool.stats().open, pool.busy()), (0, 0));
-    assert!(pool.wait_for_one(&limits).await.is_ok());
+    assert!(pool.wait_for_one(&limits, false).await.is_ok());
 }
 
 #[tokio::test(start_paused = true)]
@@ -76,7 +76,7 @@ async fn a_connection_to_an_address_that_has_vanished_is_not_used_again() {
     let spec = Spec { max_connections: 2, ..spec() };
     let pool = Arc::new(Pool::new("http://a".parse().unwrap(), &spec, network, clock));
     let [leased, idle] =
-        [pool.wait_for_one(&limits).await.unwrap(), pool.wait_for_one(&limits).await.unwrap()];
+        [pool.wait_for_one(&limits, false).await.unwrap(), pool.wait_for_one(&limits, false).await.unwrap()];
     idle.give_back();
     assert!(pool.dialer.addresses.look_up(clock.now()).await);
     pool.sweep(clock.now());
@@ -96,8 +96,8 @@ fn connections_end_a_tenth_earlier_or_later_than_their_age() {
 #[tokio::test(start_paused = true)]
 async fn who_waits_gets_what_is_given_back() {
     let (pool, limits) = (pool_of_one(), limits());
-    let lease = pool.wait_for_one(&limits).await.unwrap();
-    assert!(matches!(pool.wait_for_one(&limits).await, Err(Error::AcquireTimeout)));
-    let (next, ()) = tokio::join!(pool.wait_for_one(&limits), async { lease.give_back() });
+    let lease = pool.wait_for_one(&limits, false).await.unwrap();
+    assert!(matches!(pool.wait_for_one(&limits, false).await, Err(Error::AcquireTimeout)));
+    let (next, ()) = tokio::join!(pool.wait_for_one(&limits, false), async { lease.give_back() });
     assert_eq!((next.is_ok(), pool.stats().open, pool.stats().created), (true, 1, 1));
 }
