@@ -32,8 +32,12 @@ impl<I> Watched<I> {
         self.open.tasks()
     }
 
-    /// Begins with what was read before.
+    /// Begins with what was read before; what was left of an earlier beginning comes behind it.
     pub(super) fn after(self, early: Bytes) -> Self {
+        let early = match self.early {
+            Some(rest) => [early, rest].concat().into(),
+            None => early,
+        };
         Self { early: Some(early).filter(|early| !early.is_empty()), ..self }
     }
 
@@ -64,6 +68,8 @@ impl<I: Read + Unpin> Read for Watched<I> {
             let now = early.split_to(early.len().min(into.remaining()));
             into.put_slice(&now);
             this.early = Some(early).filter(|rest| !rest.is_empty());
+            // Where it came together with the request before it, nobody has been told yet.
+            this.watch.has_read();
             return Poll::Ready(Ok(()));
         }
         let read = Pin::new(&mut this.io).poll_read(cx, into);

@@ -235,10 +235,20 @@ async fn a_connection_that_has_rested_goes_on_as_before() {
     connection.send("\r\n").await;
     assert_eq!(connection.response("GET").await.status(), 200);
     rest().await;
+    // A pause in the middle of the next head, of which more has come than is read after a rest.
+    assert_eq!(connection.ask(&request("GET /awake")).await.status(), 200);
+    connection.send(format!("{head}{next}X-Field: {}", "x".repeat(300))).await;
+    assert_eq!(connection.response("GET").await.status(), 200);
+    rest().await;
+    connection.send("y\r\n\r\n").await;
+    assert_eq!(connection.response("GET").await.status(), 200);
+    let field = origin.seen("/next").last().unwrap().field("x-field").unwrap().to_owned();
+    assert_eq!(field, format!("{}y", "x".repeat(300)));
+    rest().await;
     // A head that does not come to its end after a rest.
     connection.send("GET / HTTP/1.1\r\n").await;
     connection.assert_closes().await;
-    assert_eq!((origin.count("/pieces"), origin.count("/next"), origin.count("*")), (2, 1, 6));
+    assert_eq!((origin.count("/pieces"), origin.count("/next"), origin.count("*")), (3, 2, 9));
 }
 
 #[tokio::test]
