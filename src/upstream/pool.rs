@@ -166,6 +166,7 @@ impl Pool {
     ) -> Result<Response<ResponseBody>, Error> {
         self.requests.inc();
         let limits = self.limits.load_full();
+        let upload = sending.upload();
         let outcome = loop {
             match self.try_once(&limits, sending).await {
                 Err(Tried::Closed) => {}
@@ -173,7 +174,8 @@ impl Pool {
                 Ok(response) => break Ok(response),
             }
         };
-        self.judge(&outcome, trial, sending, &limits);
+        let is_clients_fault = upload.is_some_and(|upload| upload.fault().is_some());
+        self.judge(&outcome, trial, sending, &limits, is_clients_fault);
         outcome
     }
 

@@ -62,13 +62,17 @@ impl Pool {
         trial: Option<Trial<'_>>,
         sending: &Sending<'_>,
         limits: &Limits,
+        is_clients_fault: bool,
     ) {
         let verdict = match outcome {
             Ok(response) => Some(!is_gateway_failure(response.status())),
-            // Of a kept connection that was closed in the moment of use nobody is to blame.
+            // Of a kept connection that was closed in the moment of use nobody is to blame, and of an upload that broke off
+            // its client: no client may take a server from all others.
             Err(error) => {
                 self.failures.inc();
-                (error.blames_the_server() && !sending.crossed_a_close).then_some(false)
+                let speaks_against_it =
+                    error.blames_the_server() && !sending.crossed_a_close && !is_clients_fault;
+                speaks_against_it.then_some(false)
             }
         };
         if let Some(has_succeeded) = verdict {

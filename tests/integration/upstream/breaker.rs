@@ -2,7 +2,7 @@
 
 use super::assert_proxy_error;
 use crate::harness::origin::dead_address;
-use crate::harness::{Gate, Origin, Proxy, Script, concurrently, request, seconds, wait_until};
+use crate::harness::{Connection, Gate, Origin, Proxy, Script, concurrently, request, seconds, wait_until};
 
 const ROUTE: &str = "routes = [{ name = 'all', match = '/{*rest}', collapse = 'off' }]";
 
@@ -46,6 +46,24 @@ async fn so_many_failures_in_a_row_take_a_server_out_and_one_request_brings_it_b
         let labels = [&*format!("to=\"{to}\"")];
         assert_eq!(proxy.metric("forebay_upstream_breaker_transitions_total", &labels).await, 1.0, "{to}");
     }
+}
+
+#[tokio::test]
+async fn uploads_that_clients_break_off_say_nothing_of_the_server() {
+    let origin = Origin::start();
+    let proxy = Proxy::start(&origin, &breaker("60s")).await;
+    for number in 1..=4 {
+        let mut connection = Connection::open(proxy.address).await;
+        connection.send("POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nhello").await;
+        wait_until("it has reached the origin", || async { origin.count("/up") == number }).await;
+        drop(connection);
+        wait_until("it is over", || async { origin.active("/up") == 0 }).await;
+    }
+    wait_until("all are judged", || async {
+        proxy.admin_get("/api/pool/stats").await.json()["upstreams"][0]["servers"][0]["failures"] == 4
+    })
+    .await;
+    assert_eq!(proxy.get("/fine").await.status(), 200);
 }
 
 #[tokio::test]
