@@ -83,8 +83,12 @@ async fn join(
         () = end.cancelled() => {}
     }
     // Both are told, so that neither takes it for a failure of the network.
-    let (to_client, to_server) = tokio::join!(client.shutdown(), server.shutdown());
-    to_client.and(to_server)
+    let farewell = async {
+        let (to_client, to_server) = tokio::join!(client.shutdown(), server.shutdown());
+        to_client.and(to_server)
+    };
+    // TLS has something to write for it, which who reads nothing any more does not take.
+    tokio::time::timeout(HALF_OPEN, farewell).await.unwrap_or(Ok(()))
 }
 
 /// Waits until nothing has moved for so long; without a limit, until one side has ended and the other is silent.
