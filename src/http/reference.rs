@@ -121,6 +121,7 @@ mod tests {
             "http:/g",
             "/a%2fb",
             "/..;/g",
+            "/a\0b",
             "/%",
         ] {
             assert_eq!(found(reference), None, "{reference}");

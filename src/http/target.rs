@@ -188,7 +188,7 @@ fn is_overlong(out: &[u8], byte: u8) -> bool {
 /// A character that came unescaped.
 fn push(out: &mut Vec<u8>, byte: u8) -> Result<(), BadTarget> {
     match byte {
-        b'\\' => return Err(BadTarget::AmbiguousPath),
+        0 | b'\\' => return Err(BadTarget::AmbiguousPath),
         plain if is_plain(plain) => out.push(plain),
         other => escape(out, other),
     }

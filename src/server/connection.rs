@@ -29,7 +29,7 @@ impl Stream for TokioIo<Wire> {
     }
 }
 
-#[cfg(test)]
+/// In memory, where no socket is wanted.
 impl Stream for TokioIo<tokio::io::DuplexStream> {}
 
 /// What is spoken on a connection.

@@ -119,7 +119,7 @@ impl<H: Handler> Server<H> {
     }
 
     /// Serves one connection in the clear, over whatever it runs.
-    pub(crate) fn serve<I: Stream>(
+    pub fn serve<I: Stream>(
         &self,
         io: I,
         remote: Remote,

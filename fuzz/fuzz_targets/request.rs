@@ -1,0 +1,2 @@
+#![cfg_attr(fuzzing, no_main)]
+forebay_fuzz::fuzz!(forebay_fuzz::request::run);
