@@ -74,7 +74,7 @@ struct State {
     /// Idle, leased, shared and being opened.
     open: usize,
     dialing: usize,
-    waiting: VecDeque<oneshot::Sender<Result<Lease, Error>>>,
+    waiting: VecDeque<Waiting>,
     /// How long the line may get before it is looked through for those who have left.
     tidy_at: usize,
 }
@@ -86,6 +86,25 @@ impl State {
             self.waiting.retain(|waiting| !waiting.is_closed());
             self.tidy_at = self.waiting.len() * 2;
         }
+    }
+}
+
+/// One who waits for a connection.
+#[derive(Debug)]
+struct Waiting {
+    sender: oneshot::Sender<Result<Lease, Error>>,
+    /// Whether a kept connection is of no use to it.
+    must_be_new: bool,
+}
+
+impl Waiting {
+    /// Whether it has left.
+    fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
+
+    fn send(self, outcome: Result<Lease, Error>) -> Result<(), Result<Lease, Error>> {
+        self.sender.send(outcome)
     }
 }
 
@@ -260,7 +279,7 @@ impl Pool {
             if state.waiting.len() >= MAX_WAITING {
                 return Err(Error::AcquireTimeout);
             }
-            state.waiting.push_back(sender);
+            state.waiting.push_back(Waiting { sender, must_be_new });
         }
         let _busy = Busy::new(self);
         self.serve_waiting();
@@ -276,14 +295,22 @@ impl Pool {
         Lease::new(Channel::Own(connection), Arc::clone(self))
     }
 
-    /// Gives a connection to whoever waits first, or keeps it. It travels as a lease: one who leaves in the moment of
+    /// Gives a connection to whoever waits first and can use it, or keeps it. It travels as a lease: one who leaves in the moment of
     /// getting it drops it, and it must not count as open for ever.
     fn hand_over(self: &Arc<Self>, mut connection: Box<Connection>) {
         loop {
             let mut state = self.state.lock();
-            let Some(waiting) = state.waiting.pop_front() else {
-                connection.idle_since = self.clock.now();
-                return state.idle.push(connection);
+            let is_of_use = |waiting: &Waiting| !(waiting.must_be_new && connection.is_used);
+            let first = state.waiting.iter().position(is_of_use);
+            let Some(waiting) = first.and_then(|at| state.waiting.remove(at)) else {
+                if state.waiting.is_empty() {
+                    connection.idle_since = self.clock.now();
+                    return state.idle.push(connection);
+                }
+                // Those who wait want new ones: it makes room.
+                state.open -= 1;
+                drop(state);
+                return self.serve_waiting();
             };
             // A lease that is dropped takes the lock itself.
             drop(state);
