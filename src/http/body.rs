@@ -93,7 +93,7 @@ pub struct UploadBounds {
     pub most: u64,
     /// Between two chunks.
     pub patience: Duration,
-    /// Bytes for each second that it is waited for, beyond [`GRACE`]; 0: any number.
+    /// Bytes for each second that it is waited for, beyond `GRACE`; 0: any number.
     pub min_rate: u64,
 }
 

@@ -95,7 +95,7 @@ const TARGETS: [&str; 6] =
     ["x-rewrite-url", "x-http-host-override", "x-host", "x-forwarded", "x-url-scheme", "front-end-https"];
 
 /// Whether a field says where a request comes from, or what it was about before a proxy changed it: `Forwarded`,
-/// `X-Forwarded-*`, `X-Original-*`, [`ADDRESSES`], [`TARGETS`], with underscores too. Servers that believe such a field
+/// `X-Forwarded-*`, `X-Original-*`, `ADDRESSES`, `TARGETS`, with underscores too. Servers that believe such a field
 /// answer for another client, host or path than the one that was routed, limited and stored.
 pub fn is_claim(name: &HeaderName) -> bool {
     *name == header::FORWARDED
