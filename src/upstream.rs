@@ -35,7 +35,7 @@ use tokio::time::Instant;
 
 pub use body::{BodyError, ResponseBody};
 pub use connect::{Address, Connector, Io, Name, Network, Resolver};
-pub use forward::{Forwarding, REQUEST_ID, prepare_request, prepare_response, wants_upgrade};
+pub use forward::{Forwarding, REQUEST_ID, prepare_request, prepare_response};
 pub use pool::ServerStats;
 pub use server::{Scheme, Server};
 pub use standing::{BreakerRules, CheckRules, ServerState};

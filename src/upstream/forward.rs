@@ -27,11 +27,6 @@ pub struct Forwarding<'a> {
     pub request_id: &'a HeaderValue,
 }
 
-/// Whether a prepared head asks for a tunnel.
-pub fn wants_upgrade(headers: &HeaderMap) -> bool {
-    headers.contains_key(header::UPGRADE)
-}
-
 /// The protocol of a tunnel that we can open: an HTTP/1.1 upgrade without a body, but never to HTTP/2.
 fn upgrade_of(parts: &request::Parts) -> Option<HeaderValue> {
     let protocol = parts.headers.get(header::UPGRADE)?;
