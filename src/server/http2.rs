@@ -42,7 +42,8 @@ const FAULTS: usize = 100;
 /// How long a client without requests may take to take its leave.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-/// Serves HTTP/2. A drain waits for the client to agree that it is over, but not for one that says nothing.
+/// Serves HTTP/2. A drain waits for the client to take what was answered and to agree that it is over, but not for one that
+/// has it all and says nothing.
 pub(super) async fn serve<H: Handler, I: Stream>(
     io: Watched<I>,
     peer: &Arc<Peer>,
@@ -69,7 +70,10 @@ pub(super) async fn serve<H: Handler, I: Stream>(
     let service = service_fn(move |request| {
         taken_in.fetch_add(1, Relaxed);
         let (peer, handler) = (Arc::clone(&peer_of_all), Arc::clone(&handler));
-        async move { Ok::<_, Infallible>(handler.handle(request, &peer).await.map(Handed::new)) }
+        async move {
+            let response = handler.handle(request, &peer).await;
+            Ok::<_, Infallible>(response.map(|body| Handed::new(body, Arc::clone(&peer.watch))))
+        }
     });
     let mut connection = pin!(builder.serve_connection(io, service));
     if is_draining {

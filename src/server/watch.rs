@@ -50,6 +50,8 @@ pub struct Watch {
     now: Arc<AtomicU32>,
     /// Requests that are being answered.
     exchanges: AtomicU32,
+    /// Pieces of answers that wait in the protocol machine for an HTTP/2 client's window.
+    unsent: AtomicU32,
     /// When the present phase began: a head being read, or nothing.
     since: AtomicU32,
     is_reading_head: AtomicBool,
@@ -153,6 +155,7 @@ impl Watch {
     pub(super) fn new(now: Arc<AtomicU32>, must_drain: bool) -> Self {
         Self {
             exchanges: AtomicU32::new(0),
+            unsent: AtomicU32::new(0),
             since: AtomicU32::new(now.load(Relaxed)),
             now,
             // Silence from the start is a head that does not come.
@@ -179,6 +182,18 @@ impl Watch {
     pub(super) fn end_exchange(&self) {
         if self.exchanges.fetch_sub(1, Relaxed) == 1 {
             self.since.store(self.now.load(Relaxed), Relaxed);
+        }
+    }
+
+    /// The protocol machine takes a piece of an answer, and keeps it until its client wants it.
+    pub(super) fn takes_over(&self) {
+        self.unsent.fetch_add(1, Relaxed);
+    }
+
+    /// Such a piece has gone out, or its stream has ended.
+    pub(super) fn has_let_go(&self) {
+        if self.unsent.fetch_sub(1, Relaxed) == 1 {
+            self.is_read();
         }
     }
 
@@ -232,8 +247,14 @@ impl Watch {
         }
     }
 
-    /// Whether no request is being answered, and all that was written has gone out.
+    /// Whether no request is being answered, and all that was answered has gone out.
     pub(super) fn is_idle(&self) -> bool {
+        self.is_answered() && self.unsent.load(Relaxed) == 0
+    }
+
+    /// Whether no request is being answered, and all that was written has gone out; a client of HTTP/2 may not have wanted
+    /// the end of an answer yet.
+    fn is_answered(&self) -> bool {
         self.exchanges.load(Relaxed) == 0 && self.stuck_since.load(Relaxed) == 0
     }
 
@@ -247,9 +268,11 @@ impl Watch {
             return Some(Call::End);
         }
         let limit = if self.is_reading_head.load(Relaxed) { head } else { idle };
-        let is_overdue = self.is_idle() && now.saturating_sub(self.since.load(Relaxed)) > limit;
-        // A client of HTTP/2 is told, so that it knows what becomes of a request that is on its way (RFC 9113 section 9.1).
-        is_overdue.then(|| if self.is_http2.load(Relaxed) { Call::Drain } else { Call::End })
+        let is_overdue = self.is_answered() && now.saturating_sub(self.since.load(Relaxed)) > limit;
+        // A client of HTTP/2 is told, so that it knows what becomes of a request that is on its way (RFC 9113 section 9.1);
+        // not one that takes nothing.
+        let is_told = self.is_http2.load(Relaxed) && self.is_idle();
+        is_overdue.then_some(if is_told { Call::Drain } else { Call::End })
     }
 
     fn drain(&self) {
@@ -390,8 +413,8 @@ mod tests {
             () = &mut reaper => None,
             () = tokio::time::sleep(Duration::from_secs(500)) => None,
             call = entered.watch.called() => {
-                let is_http2 = entered.watch.is_http2.load(Relaxed);
-                assert_eq!(call, if is_http2 { Call::Drain } else { Call::End });
+                let is_told = entered.watch.is_http2.load(Relaxed) && entered.watch.is_idle();
+                assert_eq!(call, if is_told { Call::Drain } else { Call::End });
                 Some(clock.now() - began)
             }
         }
@@ -446,6 +469,19 @@ mod tests {
             watch.begin_exchange();
             watch.end_exchange();
             watch.has_read();
+        });
+        let after = after.await.unwrap();
+        assert!((64..=67).contains(&after.as_secs()), "{after:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_whose_end_is_not_taken_ends_the_connection_after_the_idle_timeout() {
+        let after = ended_after(|watch| {
+            watch.speaks_http2();
+            watch.begin_exchange();
+            watch.takes_over();
+            watch.end_exchange();
+            assert!(!watch.is_idle(), "a drain waits for it");
         });
         let after = after.await.unwrap();
         assert!((64..=67).contains(&after.as_secs()), "{after:?}");

@@ -237,6 +237,28 @@ async fn http_2_streams_finish_and_no_new_ones_are_begun() {
     assert_eq!(origin.count("/too-late"), 0);
 }
 
+/// Forebay has made all of it, and the client takes it at a pace of its own.
+#[tokio::test]
+async fn an_answer_that_waits_for_its_http_2_clients_window_is_not_cut() {
+    let origin = Origin::start();
+    origin.on("/report", Script::ok(vec![b'x'; 4_000]));
+    let mut proxy = Proxy::start(&origin, "listener.drain_timeout = '60s'").await;
+    let mut client = Frames::open(proxy.address, &[frames::setting(4, 100)]).await;
+    client.send(frames::get(1, "/report")).await;
+    client.until("its beginning", |frame| frame.kind == frames::DATA).await;
+    proxy.wait_for_metric("forebay_requests_in_progress", &["route=\"all\""], 0.0).await;
+    proxy.signal("TERM");
+    client.until("GOAWAY", |frame| frame.kind == GOAWAY).await;
+    for _ in 0..13 {
+        // Such a client takes much longer than what one gets that says nothing.
+        tokio::time::sleep(seconds(0.25)).await;
+        client.send(frames::window_update(1, 300)).await;
+        let part = client.until("the next part", |frame| frame.kind == frames::DATA).await;
+        assert_eq!(part.payload.len(), 300);
+    }
+    assert_eq!(proxy.ended().await.code(), Some(0));
+}
+
 /// The write goes on without its client; the end of the process waits for it.
 #[tokio::test]
 async fn a_write_whose_http_2_client_has_just_left_is_finished_before_the_end() {

@@ -4,6 +4,9 @@
 //! upstream and its memory for as long as the client likes. So each task knows whether the client is the one it waits
 //! for, and for how long; a stream whose next piece does not get away within the limit is reset, and the others of its
 //! connection go on.
+//!
+//! What was handed over has not gone out yet: the protocol machine keeps it until the client's window lets it through, and
+//! until then the connection is not idle.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -13,16 +16,16 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Bytes;
+use hyper::body::{Buf, Bytes};
 use hyper::rt::Executor;
 use tokio_util::task::TaskTracker;
 
-use super::super::watch::Entered;
+use super::super::watch::{Entered, Watch};
 use crate::clock::Clock;
 use crate::clock::deadline::Deadline;
 
 /// What must get away within the limit, at most: who reads slowly is not who does not read.
-const PIECE: usize = 64 * 1024;
+const MOST: usize = 64 * 1024;
 
 tokio::task_local! {
     /// How many pieces of its answer a stream has handed over, and whether it waits for the client to take the last.
@@ -72,22 +75,57 @@ pub(super) struct Handed<B> {
     body: B,
     /// Of a piece that is too large for one.
     rest: Bytes,
+    watch: Arc<Watch>,
 }
 
 impl<B> Handed<B> {
-    pub(super) fn new(body: B) -> Self {
-        Self { body, rest: Bytes::new() }
+    pub(super) fn new(body: B, watch: Arc<Watch>) -> Self {
+        Self { body, rest: Bytes::new(), watch }
+    }
+}
+
+/// A piece of an answer until it has gone out.
+#[derive(Debug)]
+pub(super) struct Piece {
+    bytes: Bytes,
+    watch: Arc<Watch>,
+}
+
+impl Piece {
+    fn new(bytes: Bytes, watch: &Arc<Watch>) -> Self {
+        watch.takes_over();
+        Self { bytes, watch: Arc::clone(watch) }
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        self.watch.has_let_go();
+    }
+}
+
+impl Buf for Piece {
+    fn remaining(&self) -> usize {
+        self.bytes.remaining()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.bytes.chunk()
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.bytes.advance(count);
     }
 }
 
 impl<B: Body<Data = Bytes> + Unpin> Body for Handed<B> {
-    type Data = Bytes;
+    type Data = Piece;
     type Error = B::Error;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+    ) -> Poll<Option<Result<Frame<Piece>, B::Error>>> {
         let this = self.get_mut();
         if this.rest.is_empty() {
             let next = Pin::new(&mut this.body).poll_frame(cx);
@@ -97,12 +135,13 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Handed<B> {
                 }
                 other => {
                     tell(|(pieces, _)| (pieces, false));
-                    return other;
+                    return other.map_ok(|frame| frame.map_data(|bytes| Piece::new(bytes, &this.watch)));
                 }
             }
         }
         tell(|(pieces, _)| (pieces + 1, true));
-        Poll::Ready(Some(Ok(Frame::data(this.rest.split_to(PIECE.min(this.rest.len()))))))
+        let piece = this.rest.split_to(MOST.min(this.rest.len()));
+        Poll::Ready(Some(Ok(Frame::data(Piece::new(piece, &this.watch)))))
     }
 
     fn is_end_stream(&self) -> bool {
