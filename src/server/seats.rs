@@ -22,11 +22,11 @@ impl Seats {
     pub(super) fn take(self: &Arc<Self>, address: IpAddr, most: usize) -> Option<Seat> {
         let network = network(address);
         let mut taken = self.0.lock();
-        let count = taken.entry(network).or_default();
-        if *count >= most {
+        let count = taken.get(&network).copied().unwrap_or_default();
+        if count >= most {
             return None;
         }
-        *count += 1;
+        taken.insert(network, count + 1);
         drop(taken);
         Some(Seat { seats: Arc::clone(self), network })
     }
@@ -71,6 +71,13 @@ mod tests {
         let third = seats.take(address("192.0.2.1"), 2);
         assert!(third.is_some());
         drop((second, third, other));
+        assert!(seats.0.lock().is_empty());
+    }
+
+    #[test]
+    fn who_gets_no_seat_leaves_nothing_behind() {
+        let seats = Arc::new(Seats::default());
+        assert!(seats.take(address("192.0.2.1"), 0).is_none());
         assert!(seats.0.lock().is_empty());
     }
 
