@@ -14,7 +14,7 @@ use tokio_util::either::Either;
 
 use super::connection::{self, Protocol, Stream};
 use super::tls::Tls;
-use super::watch::{Connections, Entered};
+use super::watch::{Call, Connections, Entered};
 use super::{Handler, Peer};
 use crate::http::scheme::Scheme;
 
@@ -161,7 +161,7 @@ impl<H: Handler> Server<H> {
             let peer = Arc::new(Peer::new(remote, Scheme::Https, Arc::clone(&entered.watch)));
             let shaken = tokio::select! {
                 biased;
-                _ = peer.watch.called() => None,
+                call = peer.watch.called() => if call == Call::Drain { return } else { None },
                 shaken = Box::pin(tls.shake_hands(stream)) => shaken,
             };
             let Some((stream, protocol)) = shaken else { return connections.failed_handshakes.inc() };

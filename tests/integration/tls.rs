@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use tokio::net::UnixStream;
+use tokio::net::{TcpStream, UnixStream};
 
 use crate::harness::client::{HOST, send_raw};
 use crate::harness::tls::{Authority, Issued};
@@ -79,6 +79,27 @@ async fn a_client_sees_the_certificate_for_the_name_that_it_asks_for() {
     // Without a certificate for the name the first one is shown, which the client refuses.
     assert!(client.connect(proxy.address, "third.example").await.is_err());
     proxy.wait_for_metric("forebay_tls_handshake_failures_total", &[], 1.0).await;
+}
+
+#[tokio::test]
+async fn a_handshake_that_a_drain_ends_is_not_counted_as_failed() {
+    let origin = Origin::start();
+    let gate = Gate::closed();
+    origin.on("/slow", Script::ok("slow").when(&gate));
+    let (authority, _) = authority();
+    let mut proxy = Proxy::start(&origin, &authority.config("site")).await;
+    let mut busy = authority.client(&[]).open(proxy.address).await;
+    busy.send(request("GET /slow").bytes()).await.unwrap();
+    wait_until("it runs", || async { origin.active("/slow") == 1 }).await;
+    let mut silent = Wire::new(TcpStream::connect(proxy.address).await.unwrap());
+    proxy.wait_for_metric("forebay_connections", &["listener=\"public\""], 2.0).await;
+    proxy.signal("TERM");
+    assert!(matches!(within("its end", silent.some(1)).await, Ok(None)));
+    assert_eq!(proxy.metric("forebay_tls_handshake_failures_total", &[]).await, 0.0);
+    gate.open();
+    assert_eq!(busy.wire.response("GET").await.unwrap().text(), "slow");
+    drop(busy);
+    assert_eq!(proxy.ended().await.code(), Some(0));
 }
 
 #[tokio::test]
