@@ -8,6 +8,9 @@ mod places;
 mod restarts;
 mod tls;
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
 use crate::harness::origin::dead_address;
 use crate::harness::{
     Connection, Gate, Origin, Proxy, Script, concurrently, request, seconds, wait_until, within,
@@ -287,6 +290,23 @@ async fn a_get_whose_client_left_is_called_off_and_a_post_is_not() {
     gate.open();
     wait_until("the POST is answered", || async { origin.active("/post") == 0 }).await;
     assert!(!origin.only("/post").abandoned);
+}
+
+/// Nobody could tell it from a client that has gone, and would keep a permit for it.
+#[tokio::test]
+async fn a_client_that_shuts_its_sending_side_counts_as_gone() {
+    let origin = Origin::start();
+    let gate = Gate::closed();
+    origin.on("*", Script::ok("").when(&gate));
+    let config = "routes = [{ name = 'all', match = '/{*rest}', collapse = 'off' }]";
+    let proxy = Proxy::start(&origin, config).await;
+    let mut client = TcpStream::connect(proxy.address).await.unwrap();
+    client.write_all(&request("GET /get").bytes()).await.unwrap();
+    wait_until("it is at the origin", || async { origin.active("/get") == 1 }).await;
+    client.shutdown().await.unwrap();
+    wait_until("it is called off", || async { origin.active("/get") == 0 }).await;
+    assert!(origin.only("/get").abandoned);
+    assert_eq!(within("its end", client.read(&mut [0; 8])).await.unwrap(), 0);
 }
 
 #[tokio::test]
