@@ -1,0 +1,81 @@
+//! Why an upstream gave no usable response, and what follows from that.
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+/// Why an upstream gave no usable response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Error {
+    /// Every server is out; nothing was sent.
+    #[error("no server of the upstream is in order")]
+    NoServer {
+        /// When one of them may be tried.
+        retry_after: Duration,
+    },
+    /// No connection was free in time.
+    #[error("no connection to the upstream became free in time")]
+    AcquireTimeout,
+    /// The server refused, or could not be reached.
+    #[error("the upstream refused the connection or could not be reached")]
+    ConnectionRefused,
+    /// The connection did not open in time.
+    #[error("the connection to the upstream did not open in time")]
+    ConnectTimeout,
+    /// The server's certificate is not to be believed.
+    #[error("the upstream's certificate was not accepted")]
+    TlsCertificate,
+    /// The server does not want us.
+    #[error("the upstream refused the TLS handshake")]
+    TlsAlert,
+    /// The handshake failed otherwise.
+    #[error("the TLS handshake with the upstream failed")]
+    TlsProtocol,
+    /// Another protocol was asked for on a connection that many share.
+    #[error("the upstream speaks HTTP/2, in which there are no upgrades")]
+    NoUpgrade,
+    /// The name of the server did not resolve.
+    #[error("the name of the upstream server could not be resolved")]
+    Dns,
+    /// The connection ended before a response.
+    #[error("the upstream closed the connection before it answered")]
+    ConnectionTerminated,
+    /// The connection ended in the head of a response.
+    #[error("the upstream broke off in the head of its response")]
+    Incomplete,
+    /// The head of the response is larger than anything we read.
+    #[error("the head of the upstream's response was too large")]
+    HeadTooLarge,
+    /// What came back is no HTTP response.
+    #[error("the upstream's response was not valid HTTP")]
+    InvalidResponse,
+    /// No response head in time.
+    #[error("the upstream did not answer in time")]
+    ResponseTimeout,
+}
+
+impl Error {
+    /// Whether it speaks against the server rather than against how much is asked of it.
+    pub(super) fn blames_the_server(self) -> bool {
+        !matches!(self, Self::AcquireTimeout | Self::NoServer { .. } | Self::NoUpgrade)
+    }
+
+    /// Whether another try makes sense. A server that has just refused is not asked again at once, but another one may be;
+    /// who has waited for a connection in vain has waited enough.
+    pub(super) fn is_worth_another_try(self, servers: usize) -> bool {
+        match self {
+            Self::AcquireTimeout | Self::NoServer { .. } | Self::NoUpgrade => false,
+            Self::ConnectionRefused
+            | Self::ConnectTimeout
+            | Self::Dns
+            | Self::TlsCertificate
+            | Self::TlsAlert
+            | Self::TlsProtocol => servers > 1,
+            Self::ConnectionTerminated
+            | Self::Incomplete
+            | Self::HeadTooLarge
+            | Self::InvalidResponse
+            | Self::ResponseTimeout => true,
+        }
+    }
+}
