@@ -87,6 +87,8 @@ pub(super) struct Standing {
 #[derive(Debug, Default)]
 struct Record {
     breaker: Breaker,
+    /// How many have tried.
+    trials: u32,
     is_unhealthy: bool,
     /// The last checks that said the same.
     checks: Run,
@@ -100,8 +102,8 @@ enum Breaker {
     Closed,
     /// Nobody until then; afterwards one.
     Open { until: Instant },
-    /// That one is under way; when it takes too long, the next one may try, too.
-    Trying { until: Instant },
+    /// That one, by its number, is under way; when it takes too long, the next one may try, too, and decides.
+    Trying { until: Instant, number: u32 },
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -112,13 +114,17 @@ struct Run {
 
 /// The one request that tries a server; one that ends without a verdict leaves the try to the next.
 #[derive(Debug)]
-pub(super) struct Trial<'s>(&'s Standing, Instant);
+pub(super) struct Trial<'s> {
+    standing: &'s Standing,
+    number: u32,
+    began: Instant,
+}
 
 impl Drop for Trial<'_> {
     fn drop(&mut self) {
-        let mut record = self.0.record.lock();
-        if let Breaker::Trying { .. } = record.breaker {
-            record.breaker = Breaker::Open { until: self.1 };
+        let mut record = self.standing.record.lock();
+        if record.breaker.is_tried_by(self.number) {
+            record.breaker = Breaker::Open { until: self.began };
         }
     }
 }
@@ -150,10 +156,13 @@ impl Standing {
         }
         let mut record = self.record.lock();
         match record.breaker {
-            Breaker::Open { until } | Breaker::Trying { until } if until <= now && !record.is_unhealthy => {
-                record.breaker = Breaker::Trying { until: now + rules?.open };
+            Breaker::Open { until } | Breaker::Trying { until, .. }
+                if until <= now && !record.is_unhealthy =>
+            {
+                let (until, number) = (now + rules?.open, record.trials.wrapping_add(1));
+                (record.breaker, record.trials) = (Breaker::Trying { until, number }, number);
                 self.figures.half_opened.inc();
-                Some(Trial(self, now))
+                Some(Trial { standing: self, number, began: now })
             }
             _ => None,
         }
@@ -167,33 +176,45 @@ impl Standing {
         now: Instant,
         rules: Option<BreakerRules>,
     ) -> Option<Change> {
-        match (has_succeeded, trial) {
-            (true, None) => {
-                if self.failures.load(Ordering::Relaxed) != 0 {
-                    self.failures.store(0, Ordering::Relaxed);
-                }
-                None
-            }
-            (true, Some(trial)) => {
-                let mut record = self.record.lock();
-                record.breaker = Breaker::Closed;
-                record.returned = Some(now);
-                self.failures.store(0, Ordering::Relaxed);
-                self.figures.closed.inc();
-                drop(record);
-                drop(trial);
-                Some(Change::Closed)
-            }
-            (false, None) => {
-                let failures = self.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-                rules.filter(|rules| failures >= rules.failures).and_then(|rules| self.open(rules, now))
-            }
-            (false, Some(trial)) => {
+        match trial {
+            Some(_) if has_succeeded && self.close(now) => Some(Change::Closed),
+            Some(trial) if !has_succeeded && self.record.lock().breaker.is_tried_by(trial.number) => {
                 drop(trial);
                 rules.and_then(|rules| self.open(rules, now));
                 None
             }
+            // One that others have overtaken meanwhile says what any exchange says.
+            _ => self.judge_in_passing(has_succeeded, now, rules),
         }
+    }
+
+    /// An exchange that decides nothing by itself.
+    fn judge_in_passing(
+        &self,
+        has_succeeded: bool,
+        now: Instant,
+        rules: Option<BreakerRules>,
+    ) -> Option<Change> {
+        if has_succeeded {
+            if self.failures.load(Ordering::Relaxed) != 0 {
+                self.failures.store(0, Ordering::Relaxed);
+            }
+            return None;
+        }
+        let failures = self.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        rules.filter(|rules| failures >= rules.failures).and_then(|rules| self.open(rules, now))
+    }
+
+    /// Closes the breaker, while somebody tries: an answer is an answer, though it took longer than the next one waited.
+    fn close(&self, now: Instant) -> bool {
+        let mut record = self.record.lock();
+        let is_tried = matches!(record.breaker, Breaker::Trying { .. });
+        if is_tried {
+            (record.breaker, record.returned) = (Breaker::Closed, Some(now));
+            self.failures.store(0, Ordering::Relaxed);
+            self.figures.closed.inc();
+        }
+        is_tried
     }
 
     /// Opens the breaker, unless it is: an answer from before says nothing new.
@@ -270,6 +291,12 @@ impl Standing {
             Breaker::Closed if record.share(now) < ALL => ServerState::Returning,
             Breaker::Closed => ServerState::Healthy,
         }
+    }
+}
+
+impl Breaker {
+    fn is_tried_by(self, trial: u32) -> bool {
+        matches!(self, Self::Trying { number, .. } if number == trial)
     }
 }
 

@@ -68,6 +68,50 @@ fn a_try_that_hangs_keeps_nobody_out_for_ever() {
     assert!(standing.try_again(now + second(23), Some(RULES)).is_some());
 }
 
+/// The first of two overlapping trials, the second, and when both are under way.
+fn two_trials(standing: &Standing) -> (Trial<'_>, Trial<'_>, Instant) {
+    let now = Clock::start().now();
+    fail(standing, 3, now);
+    let first = standing.try_again(now + second(12), Some(RULES)).unwrap();
+    let now = now + second(23);
+    (first, standing.try_again(now, Some(RULES)).unwrap(), now)
+}
+
+#[test]
+fn a_trial_that_the_next_one_has_overtaken_does_not_decide_in_its_place() {
+    for first_ends_without_a_verdict in [true, false] {
+        let standing = Standing::default();
+        let (first, next, now) = two_trials(&standing);
+        if first_ends_without_a_verdict {
+            drop(first);
+        } else {
+            assert_eq!(standing.judge(false, Some(first), now, Some(RULES)), None);
+        }
+        assert!(standing.try_again(now, Some(RULES)).is_none(), "one is under way");
+        assert_eq!(standing.judge(true, Some(next), now, Some(RULES)), Some(Change::Closed));
+        assert_eq!(standing.figures.opened.value(), 1);
+    }
+}
+
+#[test]
+fn a_late_answer_brings_the_server_back_and_what_comes_after_it_counts_as_usual() {
+    let standing = Standing::default();
+    let (first, next, now) = two_trials(&standing);
+    assert_eq!(standing.judge(true, Some(first), now, Some(RULES)), Some(Change::Closed));
+    assert_eq!(standing.judge(false, Some(next), now, Some(RULES)), None);
+    assert_eq!(standing.state(now), ServerState::Returning, "one failure of the three that open");
+    assert_eq!(fail(&standing, 2, now), Some(Change::Opened));
+}
+
+#[test]
+fn a_late_answer_does_not_undo_what_the_next_trial_has_found() {
+    let standing = Standing::default();
+    let (first, next, now) = two_trials(&standing);
+    standing.judge(false, Some(next), now, Some(RULES));
+    assert_eq!(standing.judge(true, Some(first), now, Some(RULES)), None);
+    assert_eq!(standing.state(now), ServerState::Open);
+}
+
 #[test]
 fn a_server_that_is_back_takes_a_growing_share() {
     let (standing, now) = (Standing::default(), Clock::start().now());
@@ -111,6 +155,8 @@ enum Event {
     Exchange(bool),
     Check(bool),
     Try(Option<bool>),
+    /// A trial begins and is left under way; the one before it ends so.
+    Late(bool),
     Pass(u64),
 }
 
@@ -120,6 +166,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
         any::<bool>().prop_map(Event::Check),
         any::<Option<bool>>().prop_map(Event::Try),
         (0_u64..8).prop_map(Event::Pass),
+        any::<bool>().prop_map(Event::Late),
     ];
     prop::collection::vec(one, 0..200)
 }
@@ -128,7 +175,7 @@ proptest! {
     #[test]
     fn whatever_happens_a_server_that_works_again_comes_back(events in events()) {
         let standing = Standing::default();
-        let mut now = Clock::start().now();
+        let (mut now, mut hanging) = (Clock::start().now(), None);
         for event in events {
             match event {
                 Event::Exchange(is_good) => {
@@ -138,6 +185,11 @@ proptest! {
                 Event::Try(verdict) => {
                     let trial = standing.try_again(now, Some(RULES));
                     if let (Some(trial), Some(verdict)) = (trial, verdict) {
+                        standing.judge(verdict, Some(trial), now, Some(RULES));
+                    }
+                }
+                Event::Late(verdict) => {
+                    if let Some(trial) = std::mem::replace(&mut hanging, standing.try_again(now, Some(RULES))) {
                         standing.judge(verdict, Some(trial), now, Some(RULES));
                     }
                 }
