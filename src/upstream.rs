@@ -23,6 +23,8 @@ mod sending;
 mod server;
 mod standing;
 mod tend;
+#[cfg(test)]
+mod testing;
 mod tls;
 
 use std::sync::Arc;

@@ -3,6 +3,7 @@
 //! Promises: a look-up that fails, or finds nothing, keeps the last good addresses; connections to an address that has
 //! vanished are not used again. Addresses take turns, so that a name with several spreads its connections over them.
 
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -21,6 +22,8 @@ use crate::metrics::Counter;
 
 /// How soon a name is looked up again when none of its addresses could be reached.
 const SOON: Duration = Duration::from_secs(1);
+/// What the system's resolver takes at most, where three name servers do not answer two questions within five seconds each.
+const LONGEST_LOOK_UP: Duration = Duration::from_secs(30);
 /// More addresses than this are not kept of one name.
 const MAX_ADDRESSES: usize = 64;
 
@@ -145,12 +148,16 @@ impl Addresses {
     /// Looks the name up; whether the addresses have changed.
     pub(super) async fn look_up(&self, now: Instant) -> bool {
         let Some(name) = &self.name else { return false };
-        let found = self.resolver.clone().oneshot(name.clone()).await;
-        let mut schedule = self.schedule.lock();
-        schedule.is_under_way = false;
-        schedule.last = Some(now);
-        schedule.next = Some(now + jittered(schedule.period));
-        drop(schedule);
+        let under_way = UnderWay(self);
+        let asked = self.resolver.clone().oneshot(name.clone());
+        let found = tokio::time::timeout(LONGEST_LOOK_UP, asked).await;
+        let found = found.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        {
+            let mut schedule = self.schedule.lock();
+            schedule.last = Some(now);
+            schedule.next = Some(now + jittered(schedule.period));
+        }
+        drop(under_way);
         let reason = match found {
             Ok(addresses) if !addresses.is_empty() => {
                 self.found.inc();
@@ -178,6 +185,15 @@ impl Addresses {
     }
 }
 
+/// A look-up under way; whatever ends it, the next one may begin.
+struct UnderWay<'a>(&'a Addresses);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.schedule.lock().is_under_way = false;
+    }
+}
+
 impl Route {
     pub(super) fn address(&self) -> &Address {
         &self.address
@@ -185,98 +201,4 @@ impl Route {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io;
-    use std::net::SocketAddr;
-
-    use tower::util::BoxCloneSyncService;
-
-    use super::*;
-    use crate::clock::Clock;
-
-    type Answers = Arc<Mutex<io::Result<Vec<SocketAddr>>>>;
-
-    /// The addresses of a name of which `answers` says what it resolves to.
-    fn resolving_to(answers: &Answers) -> Addresses {
-        let answers = Arc::clone(answers);
-        let resolver = tower::service_fn(move |_: Name| {
-            let answer = match &*answers.lock() {
-                Ok(addresses) => Ok(addresses.clone()),
-                Err(error) => Err(error.kind().into()),
-            };
-            async move { answer }
-        });
-        let server = "http://scan:8000".parse().unwrap();
-        Addresses::new(&server, BoxCloneSyncService::new(resolver), Duration::from_secs(30))
-    }
-
-    fn found(texts: &[&str]) -> io::Result<Vec<SocketAddr>> {
-        Ok(texts.iter().map(|text| text.parse().unwrap()).collect())
-    }
-
-    async fn tried(addresses: &Addresses) -> Vec<String> {
-        let routes = addresses.to_try(Clock::start().now()).await.unwrap_or_default();
-        routes.iter().map(|route| route.address().to_string()).collect()
-    }
-
-    #[tokio::test]
-    async fn addresses_take_turns() {
-        let addresses = resolving_to(&Arc::new(Mutex::new(found(&["10.0.0.1:1", "10.0.0.2:1"]))));
-        assert_eq!(tried(&addresses).await, ["10.0.0.1:1", "10.0.0.2:1"]);
-        assert_eq!(tried(&addresses).await, ["10.0.0.2:1", "10.0.0.1:1"]);
-        assert_eq!(addresses.found.value(), 1, "looked up once");
-    }
-
-    #[tokio::test]
-    async fn a_failure_keeps_the_last_good_addresses_and_a_new_answer_replaces_them() {
-        let answers = Arc::new(Mutex::new(found(&["10.0.0.1:1"])));
-        let (addresses, now) = (resolving_to(&answers), Clock::start().now());
-        let mut route = addresses.to_try(now).await.unwrap().remove(0);
-        for failure in [Err(io::ErrorKind::NotFound.into()), Ok(Vec::new())] {
-            *answers.lock() = failure;
-            assert!(!addresses.look_up(now).await);
-            assert_eq!(tried(&addresses).await, ["10.0.0.1:1"]);
-        }
-        *answers.lock() = found(&["10.0.0.2:1", "10.0.0.1:1"]);
-        assert!(addresses.look_up(now).await && addresses.are_of(&mut route));
-        *answers.lock() = found(&["10.0.0.2:1"]);
-        assert!(addresses.look_up(now).await && !addresses.are_of(&mut route));
-        assert_eq!((tried(&addresses).await.len(), addresses.failed.value()), (1, 2));
-    }
-
-    #[tokio::test]
-    async fn a_name_that_never_resolved_is_looked_up_for_each_connection() {
-        let answers: Answers = Arc::new(Mutex::new(Err(io::ErrorKind::NotFound.into())));
-        let addresses = resolving_to(&answers);
-        assert!(tried(&addresses).await.is_empty());
-        *answers.lock() = found(&["10.0.0.1:1"]);
-        assert_eq!(tried(&addresses).await, ["10.0.0.1:1"]);
-    }
-
-    #[tokio::test]
-    async fn a_name_is_looked_up_again_in_its_time_and_sooner_when_nothing_could_be_reached() {
-        let addresses = resolving_to(&Arc::new(Mutex::new(found(&["10.0.0.1:1"]))));
-        let now = Clock::start().now();
-        let is_due = |after| addresses.due(now + Duration::from_secs(after)).0;
-        assert!(!is_due(100), "nobody has asked for it yet");
-        addresses.to_try(now).await.unwrap();
-        assert!(!is_due(26) && is_due(34) && !is_due(100), "one at a time");
-        addresses.look_up(now).await;
-        addresses.doubt();
-        assert!(is_due(2));
-    }
-
-    #[test]
-    fn what_is_no_name_is_never_looked_up() {
-        for (text, address) in [
-            ("http://127.0.0.1:8", "127.0.0.1:8"),
-            ("http://[::1]:8", "[::1]:8"),
-            ("unix:/a.sock", "unix:/a.sock"),
-        ] {
-            let resolver = BoxCloneSyncService::new(tower::service_fn(|_: Name| async { found(&[]) }));
-            let addresses = Addresses::new(&text.parse().unwrap(), resolver, Duration::from_secs(1));
-            assert!(addresses.name.is_none());
-            assert_eq!(addresses.known.load().first().unwrap().to_string(), address);
-        }
-    }
-}
+mod tests;

@@ -156,8 +156,9 @@ impl Pool {
 
     pub(super) fn reconfigure(self: &Arc<Self>, spec: &Spec) {
         self.limits.store(Arc::new(Limits::from(spec)));
-        self.standing.keep(spec.breaker.is_some(), spec.health.is_some());
-        self.checks.reconfigure(spec.health.clone());
+        // In this order: a check that has not heard of it speaks before the standing is made right.
+        let has_other_checks = self.checks.reconfigure(spec.health.clone());
+        self.standing.keep(spec.breaker.is_some(), spec.health.is_some(), has_other_checks);
         self.dialer.addresses.reconfigure(spec.dns_refresh);
         self.serve_waiting();
     }

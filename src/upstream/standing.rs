@@ -259,9 +259,13 @@ impl Standing {
         Some(if has_passed { Change::TurnedHealthy } else { Change::TurnedUnhealthy })
     }
 
-    /// Forgets what rules have said that are no more.
-    pub(super) fn keep(&self, has_breaker: bool, has_checks: bool) {
+    /// Forgets what rules have said that are no more. A server that other checks have called unhealthy stays so until new
+    /// ones pass; of those, earlier ones are none.
+    pub(super) fn keep(&self, has_breaker: bool, has_checks: bool, has_other_checks: bool) {
         let mut record = self.record.lock();
+        if has_other_checks {
+            record.checks = Run::default();
+        }
         if !has_breaker {
             record.breaker = Breaker::Closed;
             self.failures.store(0, Ordering::Relaxed);

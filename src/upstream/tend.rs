@@ -43,22 +43,31 @@ pub(super) struct Checks(Mutex<Schedule>);
 
 #[derive(Debug)]
 struct Schedule {
-    spec: Option<HealthSpec>,
+    spec: Option<Arc<HealthSpec>>,
     /// When the next one is due; `None`: now.
     next: Option<Instant>,
     is_under_way: bool,
 }
 
+/// A check under way; whatever ends it, the next one may begin.
+struct UnderWay {
+    pool: Arc<Pool>,
+    spec: Arc<HealthSpec>,
+}
+
 impl Checks {
     pub(super) fn new(spec: Option<HealthSpec>) -> Self {
-        Self(Mutex::new(Schedule { spec, next: None, is_under_way: false }))
+        Self(Mutex::new(Schedule { spec: spec.map(Arc::new), next: None, is_under_way: false }))
     }
 
-    pub(super) fn reconfigure(&self, spec: Option<HealthSpec>) {
+    /// Takes new rules, under which the checks begin anew; whether they are other ones.
+    pub(super) fn reconfigure(&self, spec: Option<HealthSpec>) -> bool {
         let mut schedule = self.0.lock();
-        if schedule.spec != spec {
-            (schedule.spec, schedule.next) = (spec, None);
+        let is_news = schedule.spec.as_deref() != spec.as_ref();
+        if is_news {
+            *schedule = Schedule { spec: spec.map(Arc::new), next: None, is_under_way: false };
         }
+        is_news
     }
 
     /// From check to check.
@@ -67,7 +76,7 @@ impl Checks {
     }
 
     /// The check that is due, if one is, and when to look again.
-    fn due(&self, now: Instant) -> (Option<HealthSpec>, Option<Instant>) {
+    fn due(&self, now: Instant) -> (Option<Arc<HealthSpec>>, Option<Instant>) {
         let mut schedule = self.0.lock();
         let Some(spec) = schedule.spec.clone() else { return (None, None) };
         if let Some(next) = schedule.next.filter(|next| *next > now) {
@@ -106,15 +115,10 @@ impl Pool {
     fn tend_health(self: &Arc<Self>, now: Instant) -> Option<Instant> {
         let (due, next) = self.checks.due(now);
         if let Some(spec) = due {
-            let pool = Arc::clone(self);
+            let check = UnderWay { pool: Arc::clone(self), spec };
             tokio::spawn(async move {
-                let outcome = pool.check(&spec).await;
-                pool.checks.0.lock().is_under_way = false;
-                if let Err(reason) = &outcome {
-                    tracing::debug!(server = %pool.server(), %reason, "a health check failed");
-                }
-                let now = pool.clock.now();
-                pool.tell(pool.standing().checked(outcome.is_ok(), now, spec.rules));
+                let outcome = check.pool.check(&check.spec).await;
+                check.note(outcome);
             });
         }
         next
@@ -138,6 +142,41 @@ impl Pool {
     }
 }
 
+impl Schedule {
+    /// Whether these are the rules still, and not those from before a reload.
+    fn is_of(&self, spec: &Arc<HealthSpec>) -> bool {
+        self.spec.as_ref().is_some_and(|own| Arc::ptr_eq(own, spec))
+    }
+}
+
+impl UnderWay {
+    /// Takes note of how it went.
+    fn note(self, outcome: Result<(), Failure>) {
+        let pool = &self.pool;
+        if let Err(reason) = &outcome {
+            tracing::debug!(server = %pool.server(), %reason, "a health check failed");
+        }
+        // Held, so that no reload comes in between: it would find the server judged by rules that are gone.
+        let schedule = pool.checks.0.lock();
+        let change = if schedule.is_of(&self.spec) {
+            pool.standing().checked(outcome.is_ok(), pool.clock.now(), self.spec.rules)
+        } else {
+            None
+        };
+        drop(schedule);
+        pool.tell(change);
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let mut schedule = self.pool.checks.0.lock();
+        if schedule.is_of(&self.spec) {
+            schedule.is_under_way = false;
+        }
+    }
+}
+
 /// Why a check failed.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
@@ -146,3 +185,6 @@ enum Failure {
     #[error("the answer was {0}")]
     Status(StatusCode),
 }
+
+#[cfg(test)]
+mod tests;

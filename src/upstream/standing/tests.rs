@@ -144,10 +144,22 @@ fn rules_that_are_gone_keep_nobody_out() {
     let (standing, now) = (Standing::default(), Clock::start().now());
     fail(&standing, 3, now);
     check(&standing, false, 3, now);
-    standing.keep(false, true);
+    standing.keep(false, true, false);
     assert_eq!(standing.share(now), 0);
-    standing.keep(false, false);
+    standing.keep(false, false, true);
     assert_eq!(standing.share(now), ALL);
+}
+
+#[test]
+fn checks_by_other_rules_begin_anew() {
+    let (standing, now) = (Standing::default(), Clock::start().now());
+    check(&standing, false, 2, now);
+    standing.keep(true, true, false);
+    standing.keep(true, true, true);
+    check(&standing, false, 2, now);
+    assert_eq!(standing.state(now), ServerState::Healthy);
+    check(&standing, false, 1, now);
+    assert_eq!(standing.state(now), ServerState::Unhealthy);
 }
 
 #[derive(Debug, Clone, Copy)]
