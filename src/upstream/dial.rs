@@ -7,6 +7,7 @@ use tower::ServiceExt as _;
 
 use super::addresses::{Addresses, Route};
 use super::connect::{Connector, Io, Network};
+use super::pool::Offer;
 use super::server::Place;
 use super::tls::TlsSpec;
 use super::{Error, Scheme, Server};
@@ -42,7 +43,12 @@ impl Dialer {
     }
 
     /// A stream to the first address that can be reached; all of it takes `limit` at most.
-    pub(super) async fn dial(&self, limit: Duration, tls: Option<&TlsSpec>) -> Result<Line, Error> {
+    pub(super) async fn dial(
+        &self,
+        limit: Duration,
+        tls: Option<&TlsSpec>,
+        offer: Offer,
+    ) -> Result<Line, Error> {
         let deadline = self.clock.now() + limit;
         let found = tokio::time::timeout_at(deadline, self.addresses.to_try(self.clock.now())).await;
         let routes = found.map_err(|_| Error::Dns)??;
@@ -50,7 +56,7 @@ impl Dialer {
         for (left, route) in (1..=routes.len()).rev().zip(routes) {
             let now = self.clock.now();
             let share = deadline.saturating_duration_since(now) / u32::try_from(left).unwrap_or(u32::MAX);
-            match tokio::time::timeout(share, self.open(&route, tls)).await {
+            match tokio::time::timeout(share, self.open(&route, tls, offer)).await {
                 Ok(Ok((io, is_http_2))) => return Ok(Line { io, route, is_http_2 }),
                 Ok(Err(error)) => failure = error,
                 Err(_) => failure = Error::ConnectTimeout,
@@ -61,14 +67,19 @@ impl Dialer {
     }
 
     /// A stream to one address, and whether HTTP/2 is spoken on it.
-    async fn open(&self, route: &Route, tls: Option<&TlsSpec>) -> Result<(Box<dyn Io>, bool), Error> {
+    async fn open(
+        &self,
+        route: &Route,
+        tls: Option<&TlsSpec>,
+        offer: Offer,
+    ) -> Result<(Box<dyn Io>, bool), Error> {
         let opened = self.connector.clone().oneshot(route.address().clone()).await;
         let io = opened.map_err(|error| match error.kind() {
             io::ErrorKind::TimedOut => Error::ConnectTimeout,
             _ => Error::ConnectionRefused,
         })?;
         match (self.server.scheme(), self.server.place(), tls) {
-            (Scheme::Https, Place::Network { host, .. }, Some(tls)) => tls.secure(host, io).await,
+            (Scheme::Https, Place::Network { host, .. }, Some(tls)) => tls.secure(host, io, offer).await,
             // Never in the clear by mistake.
             (Scheme::Https, ..) => Err(Error::TlsProtocol),
             (scheme, ..) => Ok((io, scheme == Scheme::H2c)),
@@ -109,7 +120,7 @@ mod tests {
     async fn every_address_is_tried_within_the_time_for_all() {
         let dialer = dialer(&["10.0.0.1:1", "10.0.0.2:1", "10.0.0.3:1"]);
         for _ in 0..3 {
-            let line = dialer.dial(Duration::from_secs(3), None).await.unwrap();
+            let line = dialer.dial(Duration::from_secs(3), None, Offer::All).await.unwrap();
             assert_eq!(line.route.address().to_string(), "10.0.0.3:1");
         }
     }
@@ -122,7 +133,7 @@ mod tests {
         ] {
             let (dialer, limit) = (dialer(Box::leak(Box::new(addresses))), Duration::from_secs(2));
             let began = dialer.clock.now();
-            assert_eq!(dialer.dial(limit, None).await.err(), Some(expected));
+            assert_eq!(dialer.dial(limit, None, Offer::All).await.err(), Some(expected));
             assert!(dialer.clock.now() - began <= limit);
         }
     }

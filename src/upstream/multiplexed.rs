@@ -3,9 +3,11 @@
 //! A task drives it, for no single exchange may: it ends when the pool and all streams have let go of it. A stream that
 //! nobody reads holds its own window and no other's: the connection has room for all of them.
 
+mod driver;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::header::{self, HeaderValue};
@@ -17,6 +19,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use self::driver::Driver;
 use super::addresses::Route;
 use super::connection::{MAX_RESPONSE_HEAD, Watch, accept_framing};
 use super::dial::Line;
@@ -41,9 +44,8 @@ const PING_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Multiplexed {
     sender: SendRequest<RequestBody>,
+    driver: Arc<Driver>,
     scheme: uri::Scheme,
-    /// What the server allows.
-    allowed: Arc<AtomicUsize>,
     streams: AtomicUsize,
     is_used: AtomicBool,
     /// Whether a request came back from it unsent.
@@ -81,26 +83,23 @@ impl Multiplexed {
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(STREAM_WINDOW * u32::try_from(MAX_STREAMS).unwrap_or(1))
             .max_header_list_size(u32::try_from(MAX_RESPONSE_HEAD).unwrap_or(u32::MAX));
-        let (sender, mut driver) = builder.handshake(line.io).await.map_err(|_| Error::ConnectionRefused)?;
+        let (sender, mut machine) = builder.handshake(line.io).await.map_err(|_| Error::ConnectionRefused)?;
         // The library wakes nobody when the settings come.
         let mut pause = Duration::from_millis(1);
-        while driver.current_max_send_streams() == UNTOLD {
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        }
-        let allowed = Arc::new(AtomicUsize::new(driver.current_max_send_streams()));
-        let told = Arc::clone(&allowed);
-        tokio::spawn(std::future::poll_fn(move |cx| {
-            let polled = std::pin::Pin::new(&mut driver).poll(cx);
-            if polled.is_pending() {
-                told.store(driver.current_max_send_streams(), Ordering::Relaxed);
+        while machine.current_max_send_streams() == UNTOLD {
+            tokio::select! {
+                // Nothing was sent yet: what ends now has lost its line.
+                _ = &mut machine => return Err(Error::ConnectionRefused),
+                () = tokio::time::sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
             }
-            polled.map(drop)
-        }));
+        }
+        let driver = Arc::new(Driver::new(machine));
+        let driving = Arc::clone(&driver);
+        tokio::spawn(std::future::poll_fn(move |cx| driving.poll(cx)));
         Ok(Self {
             sender,
+            driver,
             scheme: if is_secure { uri::Scheme::HTTPS } else { uri::Scheme::HTTP },
-            allowed,
             streams: AtomicUsize::new(0),
             is_used: AtomicBool::new(false),
             is_spent: AtomicBool::new(false),
@@ -118,7 +117,13 @@ impl Multiplexed {
 
     /// Whether there is room for another one.
     pub(super) fn has_room(&self) -> bool {
-        self.streams() < MAX_STREAMS.min(self.allowed.load(Ordering::Relaxed))
+        let streams = self.streams();
+        streams < MAX_STREAMS && (streams < self.driver.allowed() || streams < self.driver.ask())
+    }
+
+    /// Whether it ever had a stream.
+    pub(super) fn is_used(&self) -> bool {
+        self.is_used.load(Ordering::Relaxed)
     }
 
     /// Whether the server has said goodbye, or is gone.
@@ -190,7 +195,7 @@ impl Stream {
     }
 
     /// Ready when nothing has come for `limit`; to be asked while waiting for a chunk.
-    pub(super) fn poll_stalled(&mut self, limit: Duration, cx: &mut std::task::Context<'_>) -> Poll<()> {
+    pub(super) fn poll_stalled(&mut self, limit: Duration, cx: &mut Context<'_>) -> Poll<()> {
         if !self.timer.is_set() {
             self.timer.set(Some(self.connection.clock.now() + limit));
         }

@@ -3,25 +3,27 @@
 //! A dial belongs to nobody: it runs in a task of its own and serves whoever waits first, so that a request that is
 //! given up wastes none, and there is never more than one dial for each that waits.
 
+mod acquire;
 mod lease;
 mod limits;
 mod opening;
+mod queue;
 mod shared;
 mod stats;
 mod verdict;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use arc_swap::ArcSwap;
 use http::Response;
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 pub(super) use self::lease::{Lease, TunnelPlace};
 use self::limits::Limits;
+pub(super) use self::queue::Offer;
+use self::queue::{Queue, Waiting};
 use self::shared::Dialect;
 pub use self::stats::ServerStats;
 use super::body::ResponseBody;
@@ -36,9 +38,6 @@ use super::tend::Checks;
 use super::{Error, Server, Spec};
 use crate::clock::Clock;
 use crate::metrics::{Counter, Gauge, TimeTotal};
-
-/// The most that may wait for a connection; beyond it they are turned away at once.
-const MAX_WAITING: usize = 20_000;
 
 /// The pool of one server.
 #[derive(Debug)]
@@ -73,54 +72,34 @@ struct State {
     shared: Vec<Arc<Multiplexed>>,
     /// Idle, leased, shared and being opened.
     open: usize,
-    dialing: usize,
-    waiting: VecDeque<Waiting>,
-    /// How long the line may get before it is looked through for those who have left.
-    tidy_at: usize,
+    /// Those who take whatever is spoken.
+    line: Queue,
+    /// Those who want an upgrade from a server that may speak HTTP/2.
+    upgrades: Queue,
+    /// Until when no connection is opened that may be shared, where the last one was of no use.
+    rests_until: Option<Instant>,
 }
 
 impl State {
-    /// Forgets waiters that have left, when they may be half of the line: a walk over it that pays for itself.
-    fn forget_who_left(&mut self) {
-        if self.waiting.len() >= self.tidy_at.max(64) {
-            self.waiting.retain(|waiting| !waiting.is_closed());
-            self.tidy_at = self.waiting.len() * 2;
+    fn queue(&mut self, offer: Offer) -> &mut Queue {
+        match offer {
+            Offer::All => &mut self.line,
+            Offer::Http1 => &mut self.upgrades,
         }
     }
-}
 
-/// One who waits for a connection.
-#[derive(Debug)]
-struct Waiting {
-    sender: oneshot::Sender<Result<Lease, Error>>,
-    /// Whether a kept connection is of no use to it.
-    must_be_new: bool,
-}
-
-impl Waiting {
-    /// Whether it has left.
-    fn is_closed(&self) -> bool {
-        self.sender.is_closed()
+    fn does_anybody_wait(&self) -> bool {
+        !(self.line.is_empty() && self.upgrades.is_empty())
     }
 
-    fn send(self, outcome: Result<Lease, Error>) -> Result<(), Result<Lease, Error>> {
-        self.sender.send(outcome)
+    /// The first to whom a connection of its own is of use.
+    fn pop_for(&mut self, connection: &Connection) -> Option<Waiting> {
+        self.upgrades.pop_for(connection.is_used).or_else(|| self.line.pop_for(connection.is_used))
     }
-}
 
-/// One more that is busy with this server, until dropped.
-struct Busy<'p>(&'p Pool);
-
-impl<'p> Busy<'p> {
-    fn new(pool: &'p Pool) -> Self {
-        pool.busy.inc();
-        Self(pool)
-    }
-}
-
-impl Drop for Busy<'_> {
-    fn drop(&mut self) {
-        self.0.busy.dec();
+    /// Whether another connection may be opened.
+    fn has_room(&self, limits: &Limits) -> bool {
+        limits.max_connections == 0 || self.open < limits.max_connections
     }
 }
 
@@ -204,14 +183,13 @@ impl Pool {
         limits: &Limits,
         sending: &mut Sending<'_>,
     ) -> Result<Response<ResponseBody>, Tried> {
-        // Where a server has closed one kept connection it may have closed them all: what is sent again gets a new one.
-        let must_be_new = std::mem::take(&mut sending.crossed_a_close);
-        let kept = if must_be_new { None } else { self.take_idle(limits, sending.now) };
+        let need = self.need_of(sending);
+        let kept = self.take_kept(need, limits, sending.now);
         let mut lease = match kept {
             Some(lease) => lease,
             // Fails with the request still unsent: this is the one failure after which any request may be sent elsewhere.
             None => {
-                let lease = Box::pin(self.wait_for_one(limits, must_be_new)).await.map_err(Tried::Failed)?;
+                let lease = Box::pin(self.wait_for_one(limits, need)).await.map_err(Tried::Failed)?;
                 sending.now = self.clock.now();
                 lease
             }
@@ -232,65 +210,6 @@ impl Pool {
         }
     }
 
-    /// A kept connection, where there is one that is still good.
-    fn take_idle(self: &Arc<Self>, limits: &Limits, now: Instant) -> Option<Lease> {
-        self.pop_idle(&mut self.state.lock(), limits, now)
-    }
-
-    fn pop_idle(self: &Arc<Self>, state: &mut State, limits: &Limits, now: Instant) -> Option<Lease> {
-        if let Some(lease) = self.pop_stream(state, limits, now) {
-            return Some(lease);
-        }
-        while let Some(mut connection) = state.idle.pop() {
-            if self.may_be_kept(&mut connection, limits, now) && limits.is_fresh(&connection, now) {
-                return Some(self.lease(connection));
-            }
-            state.open -= 1;
-            self.recycled.inc();
-        }
-        None
-    }
-
-    fn pop_stream(self: &Arc<Self>, state: &mut State, limits: &Limits, now: Instant) -> Option<Lease> {
-        if state.shared.is_empty() { None } else { self.take_stream(state, limits, now) }
-    }
-
-    /// A stream, while the longest unused connection makes room for a new one.
-    fn pop_for_new(self: &Arc<Self>, state: &mut State, limits: &Limits, now: Instant) -> Option<Lease> {
-        if !state.idle.is_empty() {
-            drop(state.idle.remove(0));
-            state.open -= 1;
-            self.recycled.inc();
-        }
-        self.pop_stream(state, limits, now)
-    }
-
-    /// A new connection, or the next that is given back. Who waits counts as busy: a server that cannot be reached must
-    /// not look like the idlest of all.
-    async fn wait_for_one(self: &Arc<Self>, limits: &Limits, must_be_new: bool) -> Result<Lease, Error> {
-        let (sender, receiver) = oneshot::channel();
-        {
-            let mut state = self.state.lock();
-            // Looked for and lined up under one lock: what comes back in between finds the one who waits.
-            let pop = if must_be_new { Self::pop_for_new } else { Self::pop_idle };
-            if let Some(lease) = pop(self, &mut state, limits, self.clock.now()) {
-                return Ok(lease);
-            }
-            state.forget_who_left();
-            if state.waiting.len() >= MAX_WAITING {
-                return Err(Error::AcquireTimeout);
-            }
-            state.waiting.push_back(Waiting { sender, must_be_new });
-        }
-        let _busy = Busy::new(self);
-        self.serve_waiting();
-        match tokio::time::timeout(limits.acquire_timeout, receiver).await {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(_)) => Err(Error::ConnectionRefused),
-            Err(_) => Err(Error::AcquireTimeout),
-        }
-    }
-
     fn lease(self: &Arc<Self>, connection: Box<Connection>) -> Lease {
         self.busy.inc();
         Lease::new(Channel::Own(connection), Arc::clone(self))
@@ -301,10 +220,8 @@ impl Pool {
     fn hand_over(self: &Arc<Self>, mut connection: Box<Connection>) {
         loop {
             let mut state = self.state.lock();
-            let is_of_use = |waiting: &Waiting| !(waiting.must_be_new && connection.is_used);
-            let first = state.waiting.iter().position(is_of_use);
-            let Some(waiting) = first.and_then(|at| state.waiting.remove(at)) else {
-                if state.waiting.is_empty() {
+            let Some(waiting) = state.pop_for(&connection) else {
+                if !state.does_anybody_wait() {
                     connection.idle_since = self.clock.now();
                     return state.idle.push(connection);
                 }
@@ -359,7 +276,8 @@ impl Pool {
         self.retire(&mut state, &limits, now);
         self.recycled.add(closed as u64);
         drop(state);
-        self.serve_waiting();
+        // A server may allow more streams than before, of which the protocol library tells nobody.
+        self.share_streams();
     }
 }
 

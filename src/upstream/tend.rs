@@ -13,7 +13,7 @@ use http::{Request, StatusCode, Uri};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::pool::Pool;
+use super::pool::{Offer, Pool};
 use super::sending::Sending;
 use super::standing::CheckRules;
 use super::{Error, Patience};
@@ -131,7 +131,7 @@ impl Pool {
         let mut sending = Sending::new(Box::new(request), None, self.clock.now());
         sending.name_host(self.server());
         let asked = async {
-            let mut channel = self.open(spec.timeout).await?.into_channel();
+            let mut channel = self.open(Offer::All, spec.timeout).await?.into_channel();
             let patience = Patience { first_byte: spec.timeout, body: spec.timeout };
             channel.exchange(&mut sending, Some(patience)).await
         };

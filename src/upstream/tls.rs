@@ -14,6 +14,7 @@ use tokio_rustls::TlsConnector;
 
 use super::Error;
 use super::connect::Io;
+use super::pool::Offer;
 use crate::http::io::Joined;
 use crate::tls::{self, Fault};
 
@@ -80,15 +81,30 @@ impl TlsSpec {
     }
 
     /// Makes a stream to `host` a secure one; whether the server wants to speak HTTP/2 on it.
-    pub(super) async fn secure(&self, host: &str, io: Box<dyn Io>) -> Result<(Box<dyn Io>, bool), Error> {
+    pub(super) async fn secure(
+        &self,
+        host: &str,
+        io: Box<dyn Io>,
+        offer: Offer,
+    ) -> Result<(Box<dyn Io>, bool), Error> {
         let name = match &self.server_name {
             Some(name) => name.clone(),
             None => ServerName::try_from(host.to_owned()).map_err(|_| Error::TlsCertificate)?,
         };
-        let connector = TlsConnector::from(Arc::clone(&self.config));
+        let connector = TlsConnector::from(self.offering(offer));
         let stream = connector.connect(name, TokioIo::new(io)).await.map_err(|error| cause(&error))?;
         let is_h2 = stream.get_ref().1.alpn_protocol() == Some(H2);
         Ok((Box::new(Joined(TokioIo::new(stream))), is_h2))
+    }
+}
+
+impl TlsSpec {
+    fn offering(&self, offer: Offer) -> Arc<ClientConfig> {
+        let mut config = Arc::clone(&self.config);
+        if offer == Offer::Http1 {
+            Arc::make_mut(&mut config).alpn_protocols = vec![HTTP_1_1.to_vec()];
+        }
+        config
     }
 }
 

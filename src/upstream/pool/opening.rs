@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::Pool;
 use super::limits::{Limits, scattered};
+use super::queue::Offer;
 use crate::upstream::channel::Opened;
 use crate::upstream::connection::Connection;
 use crate::upstream::multiplexed::Multiplexed;
@@ -16,24 +17,26 @@ impl Pool {
     pub(super) fn serve_waiting(self: &Arc<Self>) {
         let limits = self.limits.load();
         let mut state = self.state.lock();
-        let has_room = limits.max_connections == 0 || state.open < limits.max_connections;
-        if state.waiting.is_empty() || !has_room {
+        if !state.does_anybody_wait() || !state.has_room(&limits) {
             return;
         }
-        state.waiting.retain(|waiting| !waiting.is_closed());
-        while state.dialing < self.dialect.dials(state.waiting.len())
-            && (limits.max_connections == 0 || state.open < limits.max_connections)
-        {
-            state.dialing += 1;
-            state.open += 1;
-            let (pool, limits) = (Arc::clone(self), Arc::clone(&limits));
-            tokio::spawn(async move { pool.dial(&limits).await });
+        state.upgrades.forget_who_left();
+        state.line.forget_who_left();
+        let is_resting = state.rests_until.is_some_and(|until| self.clock.now() < until);
+        let to_share = if is_resting { 0 } else { self.dialect.dials(state.line.len()) };
+        for (offer, wanted) in [(Offer::Http1, state.upgrades.len()), (Offer::All, to_share)] {
+            while state.queue(offer).dialing < wanted && state.has_room(&limits) {
+                state.queue(offer).dialing += 1;
+                state.open += 1;
+                let (pool, limits) = (Arc::clone(self), Arc::clone(&limits));
+                tokio::spawn(async move { pool.dial(offer, &limits).await });
+            }
         }
     }
 
-    async fn dial(self: Arc<Self>, limits: &Limits) {
+    async fn dial(self: Arc<Self>, offer: Offer, limits: &Limits) {
         let began = self.clock.now();
-        match self.open(limits.connect_timeout).await {
+        match self.open(offer, limits.connect_timeout).await {
             Ok(opened) => {
                 self.created.inc();
                 self.connect_time.add(self.clock.now().saturating_duration_since(began));
@@ -42,31 +45,37 @@ impl Pool {
                     Opened::Shared(connection) => self.welcome(connection),
                 }
                 // Only now: until somebody has got the connection, nobody else dials for the one who waits for it.
-                self.state.lock().dialing -= 1;
+                self.state.lock().queue(offer).dialing -= 1;
             }
-            Err(error) => {
-                let now = self.clock.since_start(self.clock.now()).as_millis();
-                self.dial_failed_at.store(u64::try_from(now).unwrap_or(u64::MAX).max(1), Ordering::Relaxed);
-                let mut state = self.state.lock();
-                state.dialing -= 1;
-                state.open -= 1;
-                while let Some(waiting) = state.waiting.pop_front() {
-                    // Where one connection is opened for all, its failure is everybody's.
-                    if waiting.send(Err(error)).is_ok() && self.dialect.is_http_1() {
-                        break;
-                    }
-                }
-            }
+            Err(error) => self.dial_failed(offer, error),
         }
         self.serve_waiting();
     }
 
+    fn dial_failed(&self, offer: Offer, error: Error) {
+        let now = self.clock.since_start(self.clock.now()).as_millis();
+        self.dial_failed_at.store(u64::try_from(now).unwrap_or(u64::MAX).max(1), Ordering::Relaxed);
+        // Where one connection is opened for all, its failure is everybody's.
+        let is_everybodys = offer == Offer::All && !self.dialect.is_http_1();
+        let mut state = self.state.lock();
+        state.open -= 1;
+        let queue = state.queue(offer);
+        queue.dialing -= 1;
+        while let Some(waiting) = queue.pop() {
+            if waiting.send(Err(error)).is_ok() && !is_everybodys {
+                break;
+            }
+        }
+    }
+
     /// A new connection.
-    pub(in crate::upstream) async fn open(&self, limit: Duration) -> Result<Opened, Error> {
+    pub(in crate::upstream) async fn open(&self, offer: Offer, limit: Duration) -> Result<Opened, Error> {
         let limits = self.limits.load_full();
-        let line = self.dialer.dial(limit, limits.tls.as_ref()).await?;
+        let line = self.dialer.dial(limit, limits.tls.as_ref(), offer).await?;
         let born = scattered(self.clock.now(), limits.max_age);
-        self.dialect.learn(line.is_http_2);
+        if offer == Offer::All {
+            self.dialect.learn(line.is_http_2);
+        }
         if line.is_http_2 {
             let is_secure = self.server.scheme() == Scheme::Https;
             let agreed = Multiplexed::over(line, is_secure, born, self.clock);

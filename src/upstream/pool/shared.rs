@@ -2,10 +2,12 @@
 //!
 //! One connection is opened at a time, and another one only when all that are there are full: a burst of requests is what
 //! a connection with many streams is for. One that is too old, or whose server has said goodbye, gives no more streams and
-//! ends with its last one; from then on it no longer counts.
+//! ends with its last one; from then on it no longer counts. A new connection on which the server allows nothing is followed
+//! by no other at once: who waits, waits for what it allows later, or for the next connection [`REST`] later.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -14,6 +16,9 @@ use super::{Lease, Pool, State};
 use crate::upstream::Scheme;
 use crate::upstream::channel::Channel;
 use crate::upstream::multiplexed::Multiplexed;
+
+/// How long no connection is opened after one that was of no use.
+const REST: Duration = Duration::from_secs(1);
 
 /// What a server speaks, as far as is known: with TLS it is known with the first connection.
 #[derive(Debug)]
@@ -67,9 +72,12 @@ impl Pool {
         state.shared.retain(|connection| {
             let is_young = now.saturating_duration_since(connection.born) < limits.max_age;
             let idle = connection.idle_since().map(|since| now.saturating_duration_since(since));
+            // A new one is there for those who wait, however short the time for unused ones is.
+            let longest =
+                if connection.is_used() { limits.idle_timeout } else { limits.idle_timeout.max(REST) };
             is_young
                 && !connection.is_closed()
-                && idle.is_none_or(|idle| idle < limits.idle_timeout)
+                && idle.is_none_or(|idle| idle < longest)
                 && self.dialer.addresses.are_of(&mut connection.route.lock())
         });
         let retired = before - state.shared.len();
@@ -79,7 +87,11 @@ impl Pool {
 
     /// A connection was opened: everybody who waits gets a stream, as far as they go.
     pub(super) fn welcome(self: &Arc<Self>, connection: Multiplexed) {
-        self.state.lock().shared.push(Arc::new(connection));
+        let mut state = self.state.lock();
+        let is_of_use = connection.has_room() && !connection.is_closed();
+        state.rests_until = (!is_of_use).then(|| self.clock.now() + REST);
+        state.shared.push(Arc::new(connection));
+        drop(state);
         self.share_streams();
     }
 
@@ -88,12 +100,15 @@ impl Pool {
         let limits = self.limits.load();
         loop {
             let mut state = self.state.lock();
-            state.waiting.retain(|waiting| !waiting.is_closed());
-            if state.waiting.is_empty() {
+            if !state.does_anybody_wait() {
                 return;
             }
+            state.line.forget_who_left();
+            if state.line.is_empty() {
+                break;
+            }
             let Some(lease) = self.take_stream(&mut state, &limits, self.clock.now()) else { break };
-            let waiting = state.waiting.pop_front();
+            let waiting = state.line.pop();
             // A lease that is dropped takes the lock itself.
             drop(state);
             // One who has left in this moment drops the stream, and the next one gets it.

@@ -65,11 +65,11 @@ impl Pool {
             checks_failed: figures.checks_failed.value(),
             names_found: self.dialer.addresses.found.value(),
             names_failed: self.dialer.addresses.failed.value(),
-            open: state.open.saturating_sub(state.dialing),
+            open: state.open.saturating_sub(state.line.dialing + state.upgrades.dialing),
             idle: state.idle.len()
                 + state.shared.iter().filter(|connection| connection.streams() == 0).count(),
             max: self.limits.load().max_connections,
-            waiting: state.waiting.iter().filter(|waiting| !waiting.is_closed()).count(),
+            waiting: state.line.present() + state.upgrades.present(),
             created: self.created.value(),
             recycled: self.recycled.value(),
             requests: self.requests.value(),

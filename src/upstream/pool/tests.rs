@@ -1,66 +1,39 @@
-//! The books of a pool when requests come and go at the wrong moment.
+//! The books of a pool when requests come and go, and servers say things, at the wrong moment.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncWriteExt as _, DuplexStream};
 use tower::util::BoxCloneSyncService;
 
-use super::super::{Address, Balance, HostHeader, Io, Name};
+use super::super::Name;
+use super::super::testing::{pool, silent, spec};
 use super::limits::scattered;
+use super::queue::Need;
 use super::*;
+
+const ANY: Need = Need { offer: Offer::All, must_be_new: false };
 
 /// A pool of at most one connection, to a server that never says anything.
 fn pool_of_one() -> Arc<Pool> {
-    let connector = BoxCloneSyncService::new(tower::service_fn(|_: Address| async {
-        let (near, far) = tokio::io::duplex(1024);
-        tokio::spawn(async move {
-            let _far = far;
-            std::future::pending::<()>().await;
-        });
-        Ok::<_, std::io::Error>(Box::new(TokioIo::new(near)) as Box<dyn Io>)
-    }));
-    Arc::new(Pool::new("http://a".parse().unwrap(), &spec(), Network::in_memory(connector), Clock::start()))
+    pool("http://a", &spec(), silent)
 }
 
 fn limits() -> Limits {
     Limits { acquire_timeout: Duration::from_secs(1), ..Limits::from(&spec()) }
 }
 
-fn spec() -> Spec {
-    let hour = Duration::from_secs(3600);
-    Spec {
-        name: "one".into(),
-        servers: Vec::new(),
-        balance: Balance::RoundRobin,
-        max_connections: 1,
-        acquire_timeout: hour,
-        connect_timeout: hour,
-        first_byte_timeout: hour,
-        body_timeout: hour,
-        dns_refresh: hour,
-        idle_timeout: hour,
-        max_age: hour,
-        retries: 0,
-        retry_budget: 0.0,
-        breaker: None,
-        tls: None,
-        health: None,
-        host: HostHeader::Preserve,
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_connection_given_to_one_who_leaves_at_that_moment_is_not_lost() {
     let (pool, limits) = (pool_of_one(), limits());
-    let lease = pool.wait_for_one(&limits, false).await.unwrap();
-    let mut leaving = Box::pin(pool.wait_for_one(&limits, false));
+    let lease = pool.wait_for_one(&limits, ANY).await.unwrap();
+    let mut leaving = Box::pin(pool.wait_for_one(&limits, ANY));
     let polled = std::future::poll_fn(|cx| std::task::Poll::Ready(leaving.as_mut().poll(cx)));
     assert!(polled.await.is_pending());
     lease.give_back();
     drop(leaving);
     assert_eq!((pool.stats().open, pool.busy()), (0, 0));
-    assert!(pool.wait_for_one(&limits, false).await.is_ok());
+    assert!(pool.wait_for_one(&limits, ANY).await.is_ok());
 }
 
 #[tokio::test(start_paused = true)]
@@ -76,7 +49,7 @@ async fn a_connection_to_an_address_that_has_vanished_is_not_used_again() {
     let spec = Spec { max_connections: 2, ..spec() };
     let pool = Arc::new(Pool::new("http://a".parse().unwrap(), &spec, network, clock));
     let [leased, idle] =
-        [pool.wait_for_one(&limits, false).await.unwrap(), pool.wait_for_one(&limits, false).await.unwrap()];
+        [pool.wait_for_one(&limits, ANY).await.unwrap(), pool.wait_for_one(&limits, ANY).await.unwrap()];
     idle.give_back();
     assert!(pool.dialer.addresses.look_up(clock.now()).await);
     pool.sweep(clock.now());
@@ -96,8 +69,93 @@ fn connections_end_a_tenth_earlier_or_later_than_their_age() {
 #[tokio::test(start_paused = true)]
 async fn who_waits_gets_what_is_given_back() {
     let (pool, limits) = (pool_of_one(), limits());
-    let lease = pool.wait_for_one(&limits, false).await.unwrap();
-    assert!(matches!(pool.wait_for_one(&limits, false).await, Err(Error::AcquireTimeout)));
-    let (next, ()) = tokio::join!(pool.wait_for_one(&limits, false), async { lease.give_back() });
+    let lease = pool.wait_for_one(&limits, ANY).await.unwrap();
+    assert!(matches!(pool.wait_for_one(&limits, ANY).await, Err(Error::AcquireTimeout)));
+    let (next, ()) = tokio::join!(pool.wait_for_one(&limits, ANY), async { lease.give_back() });
     assert_eq!((next.is_ok(), pool.stats().open, pool.stats().created), (true, 1, 1));
+}
+
+/// A SETTINGS frame that allows so many streams (RFC 9113 section 6.5.2).
+fn allowing(streams: u8) -> [u8; 15] {
+    [0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, streams]
+}
+
+/// Sweeps a pool every second, as the process does.
+fn swept(pool: &Arc<Pool>) {
+    let pool = Arc::clone(pool);
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            pool.sweep(pool.clock.now());
+        }
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_allows_no_streams_is_sent_no_storm_of_connections() {
+    let opened = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&opened);
+    let serve = move |mut stream: DuplexStream| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        async move {
+            stream.write_all(&allowing(0)).await.unwrap();
+            silent(stream).await;
+        }
+    };
+    let spec = Spec { max_connections: 0, acquire_timeout: Duration::from_secs(10), ..spec() };
+    let (pool, limits) = (pool("h2c://a", &spec, serve), Arc::new(Limits::from(&spec)));
+    swept(&pool);
+    let mut waiting = tokio::task::JoinSet::new();
+    for _ in 0..100 {
+        let (pool, limits) = (Arc::clone(&pool), Arc::clone(&limits));
+        waiting.spawn(async move { pool.wait_for_one(&limits, ANY).await.err() });
+    }
+    let outcomes = waiting.join_all().await;
+    assert_eq!(outcomes, vec![Some(Error::AcquireTimeout); 100]);
+    let opened = opened.load(Ordering::Relaxed);
+    assert!((2..=11).contains(&opened), "{opened} connections within ten seconds");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_gets_a_stream_when_the_server_allows_more() {
+    let serve = |mut stream: DuplexStream| async move {
+        stream.write_all(&allowing(1)).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        stream.write_all(&allowing(3)).await.unwrap();
+        silent(stream).await;
+    };
+    let pool = pool("h2c://a", &spec(), serve);
+    let limits = Limits { acquire_timeout: Duration::from_secs(8), ..limits() };
+    swept(&pool);
+    let _first = pool.wait_for_one(&limits, ANY).await.unwrap();
+    let both = tokio::join!(pool.wait_for_one(&limits, ANY), pool.wait_for_one(&limits, ANY));
+    assert!(both.0.is_ok() && both.1.is_ok(), "{both:?}");
+    assert!(matches!(pool.wait_for_one(&limits, ANY).await, Err(Error::AcquireTimeout)), "three, no more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_connection_is_used_though_none_is_ever_kept() {
+    let serve = |mut stream: DuplexStream| async move {
+        stream.write_all(&allowing(10)).await.unwrap();
+        silent(stream).await;
+    };
+    let spec = Spec { idle_timeout: Duration::ZERO, ..spec() };
+    let pool = pool("h2c://a", &spec, serve);
+    assert!(pool.wait_for_one(&Limits::from(&spec), ANY).await.is_ok());
+    assert_eq!(pool.stats().created, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_line_that_is_lost_before_the_settings_come_is_told_at_once() {
+    let closes = |stream: DuplexStream| async move { drop(stream) };
+    let speaks_http_1 = |mut stream: DuplexStream| async move {
+        let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n").await;
+        silent(stream).await;
+    };
+    for pool in [pool("h2c://a", &spec(), closes), pool("h2c://a", &spec(), speaks_http_1)] {
+        let began = pool.clock.now();
+        let outcome = pool.wait_for_one(&Limits::from(&spec()), ANY).await;
+        assert!(matches!(outcome, Err(Error::ConnectionRefused)), "{outcome:?}");
+        assert!(pool.clock.now() - began < Duration::from_secs(1));
+    }
 }

@@ -1,5 +1,5 @@
 //! An origin that speaks HTTP/2 in the clear, or whatever it agrees on over TLS. It answers with a JSON picture of the
-//! request, or by path: `/bytes/N`, `/trailers`, `/cut`, `/wait` (until the gate opens).
+//! request, or by path: `/bytes/N`, `/trailers`, `/cut`, `/wait` (until the gate opens), `/ws` (an echo of bytes after 101).
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -15,6 +15,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
@@ -110,7 +111,8 @@ async fn serve(stream: TcpStream, tls: Option<TlsAcceptor>, max_streams: u32, sh
     if is_h2 {
         let _ = h2.serve_connection(io, service).await;
     } else {
-        let _ = hyper::server::conn::http1::Builder::new().serve_connection(io, service).await;
+        let http1 = hyper::server::conn::http1::Builder::new();
+        let _ = http1.serve_connection(io, service).with_upgrades().await;
     }
 }
 
@@ -123,16 +125,25 @@ impl Drop for AtWork {
     }
 }
 
-async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Response<AnyBody>, Infallible> {
+async fn answer(
+    mut request: Request<Incoming>,
+    shared: Arc<Shared>,
+) -> Result<Response<AnyBody>, Infallible> {
     let now = shared.active.fetch_add(1, Ordering::SeqCst) + 1;
     shared.most.fetch_max(now, Ordering::SeqCst);
     let _at_work = AtWork(Arc::clone(&shared));
+    let upgrade = hyper::upgrade::on(&mut request);
     let (parts, body) = request.into_parts();
     let path = parts.uri.path().to_owned();
     shared.seen.lock().unwrap().push(path.clone());
     let received = body.collect().await;
     let trailers = received.as_ref().ok().and_then(|whole| whole.trailers().cloned());
     let length = received.map_or(0, |whole| whole.to_bytes().len());
+    if path == "/ws" {
+        tokio::spawn(echo(upgrade));
+        let switching = Response::builder().status(101).header("connection", "upgrade");
+        return Ok(switching.header("upgrade", "websocket").body(whole("")).unwrap());
+    }
     let body = match path.split('/').nth(1).unwrap_or_default() {
         "bytes" => {
             let size = path.rsplit('/').next().and_then(|size| size.parse().ok()).unwrap_or(0);
@@ -151,6 +162,12 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Respo
         _ => whole(picture(&parts, length, trailers.as_ref())),
     };
     Ok(Response::new(body))
+}
+
+async fn echo(upgrade: OnUpgrade) {
+    let Ok(stream) = upgrade.await else { return };
+    let (mut reader, mut writer) = tokio::io::split(TokioIo::new(stream));
+    let _ = tokio::io::copy(&mut reader, &mut writer).await;
 }
 
 fn whole(bytes: impl Into<Bytes>) -> AnyBody {

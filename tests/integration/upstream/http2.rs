@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use super::assert_proxy_error;
 use super::tls::Authority;
 use crate::harness::modern::Modern;
+use crate::harness::websocket::handshake;
 use crate::harness::{Connection, H2, Proxy, concurrently, request, wait_until};
 
 const ROUTE: &str = "routes = [{ name = 'all', match = '/{*rest}', collapse = 'off' }]";
@@ -99,12 +100,55 @@ async fn a_client_that_does_not_read_holds_nobody_else_up() {
 }
 
 #[tokio::test]
-async fn an_upgrade_is_refused() {
+async fn an_upgrade_in_the_clear_is_refused() {
     let origin = Modern::h2c(100).await;
     let proxy = before(&origin, "").await;
     let asking = request("GET /ws").field("Connection", "upgrade").field("Upgrade", "websocket");
     assert_proxy_error(&proxy.send(&asking).await, 502, "http_upgrade_failed");
     assert_eq!(origin.count("/ws"), 0);
+}
+
+/// A WebSocket through `proxy`, on which a byte has been to the server and back.
+async fn web_socket(proxy: &Proxy) -> Connection {
+    let mut socket = Connection::open(proxy.address).await;
+    socket.send(handshake("/ws").bytes()).await;
+    assert_eq!(socket.head("GET").await.status(), 101);
+    socket.send("x").await;
+    assert_eq!(socket.wire.exactly(1).await.unwrap(), b"x");
+    socket
+}
+
+#[tokio::test]
+async fn a_web_socket_to_a_server_that_chooses_http_2_has_an_http_1_connection_of_its_own() {
+    let authority = Authority::new();
+    let origin = Modern::tls(authority.server("localhost", &["h2", "http/1.1"], false)).await;
+    let limits = "{ max_connections = 3, acquire_timeout = '500ms', idle_timeout = '60s',";
+    let config = authority.config(&origin, "").replacen('{', limits, 1);
+    let proxy = Proxy::before(origin.address, &config).await;
+    // Once while nothing is known of the server, and once on top of what is.
+    let before = web_socket(&proxy).await;
+    assert_eq!(proxy.get("/").await.json()["version"], "HTTP/2.0");
+    let after = web_socket(&proxy).await;
+    assert_eq!(origin.connections(), 3);
+    assert_proxy_error(&proxy.send(&handshake("/ws")).await, 503, "connection_limit_reached");
+    assert_eq!(proxy.get("/").await.json()["version"], "HTTP/2.0", "the others are not disturbed");
+    let waiting = proxy.begin(&handshake("/ws/declined"));
+    drop((before, after));
+    assert_eq!(
+        waiting.await.unwrap().json()["version"],
+        "HTTP/1.1",
+        "an upgrade that is declined is answered"
+    );
+}
+
+#[tokio::test]
+async fn a_web_socket_to_a_server_that_speaks_nothing_but_http_2_is_502() {
+    let authority = Authority::new();
+    let origin = Modern::tls(authority.server("localhost", &["h2"], false)).await;
+    let proxy = Proxy::before(origin.address, &authority.config(&origin, "")).await;
+    assert_eq!(proxy.get("/").await.json()["version"], "HTTP/2.0");
+    assert_proxy_error(&proxy.send(&handshake("/ws")).await, 502, "tls_alert_received");
+    assert_eq!(proxy.get("/").await.json()["version"], "HTTP/2.0");
 }
 
 #[tokio::test]
