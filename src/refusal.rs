@@ -79,13 +79,13 @@ impl Refusal {
     /// Whether the request was turned away before the upstream was asked, so that what rate limits charged for it is
     /// given back.
     pub fn is_before_upstream(&self) -> bool {
-        use upstream::Error::{AcquireTimeout, NoServer};
+        use upstream::Error::{AcquireTimeout, NoDescriptors, NoServer};
         matches!(
             self,
             Self::Shed(_)
                 | Self::Limited(_)
                 | Self::TooManyFollowers
-                | Self::Upstream(AcquireTimeout | NoServer { .. })
+                | Self::Upstream(AcquireTimeout | NoDescriptors | NoServer { .. })
         )
     }
 

@@ -47,6 +47,7 @@ impl Refusal {
             },
             Self::Upstream(Up::NoServer { .. }) => NO_SERVER,
             Self::Upstream(Up::AcquireTimeout) => NO_CONNECTION,
+            Self::Upstream(Up::NoDescriptors) => NO_DESCRIPTORS,
             Self::Upstream(Up::ConnectionRefused) => UNREACHABLE,
             Self::Upstream(Up::Dns) => UNKNOWN_NAME,
             Self::Upstream(Up::TlsCertificate) => BAD_CERTIFICATE,
@@ -131,6 +132,12 @@ const NO_CONNECTION: Kind = kind(
     StatusCode::SERVICE_UNAVAILABLE,
     "no-connection",
     "No connection to the upstream was free",
+    "forebay; error=connection_limit_reached",
+);
+const NO_DESCRIPTORS: Kind = kind(
+    StatusCode::SERVICE_UNAVAILABLE,
+    "no-descriptors",
+    "No file descriptor was left",
     "forebay; error=connection_limit_reached",
 );
 const NO_SERVER: Kind = kind(

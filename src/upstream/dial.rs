@@ -13,6 +13,9 @@ use super::tls::TlsSpec;
 use super::{Error, Scheme, Server};
 use crate::clock::Clock;
 
+/// No descriptor is left, in the system or for the process: ENFILE and EMFILE, the same numbers on every Unix.
+const NONE_LEFT: [i32; 2] = [23, 24];
+
 /// What opens the connections to one server.
 #[derive(Debug)]
 pub(super) struct Dialer {
@@ -58,6 +61,8 @@ impl Dialer {
             let share = deadline.saturating_duration_since(now) / u32::try_from(left).unwrap_or(u32::MAX);
             match tokio::time::timeout(share, self.open(&route, tls, offer)).await {
                 Ok(Ok((io, is_http_2))) => return Ok(Line { io, route, is_http_2 }),
+                // No address is to blame, and the next one would fare no better.
+                Ok(Err(Error::NoDescriptors)) => return Err(Error::NoDescriptors),
                 Ok(Err(error)) => failure = error,
                 Err(_) => failure = Error::ConnectTimeout,
             }
@@ -74,16 +79,22 @@ impl Dialer {
         offer: Offer,
     ) -> Result<(Box<dyn Io>, bool), Error> {
         let opened = self.connector.clone().oneshot(route.address().clone()).await;
-        let io = opened.map_err(|error| match error.kind() {
-            io::ErrorKind::TimedOut => Error::ConnectTimeout,
-            _ => Error::ConnectionRefused,
-        })?;
+        let io = opened.map_err(|error| cause(&error))?;
         match (self.server.scheme(), self.server.place(), tls) {
             (Scheme::Https, Place::Network { host, .. }, Some(tls)) => tls.secure(host, io, offer).await,
             // Never in the clear by mistake.
             (Scheme::Https, ..) => Err(Error::TlsProtocol),
             (scheme, ..) => Ok((io, scheme == Scheme::H2c)),
         }
+    }
+}
+
+/// Why a stream could not be opened.
+fn cause(error: &io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::TimedOut => Error::ConnectTimeout,
+        _ if error.raw_os_error().is_some_and(|code| NONE_LEFT.contains(&code)) => Error::NoDescriptors,
+        _ => Error::ConnectionRefused,
     }
 }
 
@@ -97,7 +108,8 @@ mod tests {
     use super::*;
     use crate::upstream::connect::{Address, Name};
 
-    /// A dialer for a name with these addresses, of which the last is reached and the first two hang and refuse.
+    /// A dialer for a name with these addresses, of which the first hangs, the second refuses, the third is reached, and for the
+    /// fourth there is no descriptor.
     fn dialer(addresses: &'static [&'static str]) -> Dialer {
         let found = move |_: Name| async move {
             Ok(addresses.iter().map(|text| text.parse::<SocketAddr>().unwrap()).collect())
@@ -106,6 +118,7 @@ mod tests {
             match address.to_string().as_str() {
                 "10.0.0.1:1" => std::future::pending().await,
                 "10.0.0.2:1" => Err(io::ErrorKind::ConnectionRefused.into()),
+                "10.0.0.4:1" => Err(io::Error::from_raw_os_error(24)),
                 _ => Ok(Box::new(TokioIo::new(tokio::io::duplex(8).0)) as Box<dyn Io>),
             }
         };
@@ -126,8 +139,9 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_the_last_address_said_is_the_reason() {
+    async fn what_the_last_address_said_is_the_reason_unless_it_is_our_own_want() {
         for (addresses, expected) in [
+            (["10.0.0.4:1", "10.0.0.2:1"], Error::NoDescriptors),
             (["10.0.0.1:1", "10.0.0.2:1"], Error::ConnectionRefused),
             (["10.0.0.2:1", "10.0.0.1:1"], Error::ConnectTimeout),
         ] {

@@ -16,6 +16,9 @@ pub enum Error {
     /// No connection was free in time.
     #[error("no connection to the upstream became free in time")]
     AcquireTimeout,
+    /// The process has no descriptors left; nothing was sent.
+    #[error("forebay has no file descriptors left for a connection to the upstream")]
+    NoDescriptors,
     /// The server refused, or could not be reached.
     #[error("the upstream refused the connection or could not be reached")]
     ConnectionRefused,
@@ -55,16 +58,16 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether it speaks against the server rather than against how much is asked of it.
+    /// Whether it speaks against the server rather than against how much is asked of it, and of us.
     pub(super) fn blames_the_server(self) -> bool {
-        !matches!(self, Self::AcquireTimeout | Self::NoServer { .. } | Self::NoUpgrade)
+        !matches!(self, Self::AcquireTimeout | Self::NoServer { .. } | Self::NoDescriptors | Self::NoUpgrade)
     }
 
     /// Whether another try makes sense. A server that has just refused is not asked again at once, but another one may be;
     /// who has waited for a connection in vain has waited enough.
     pub(super) fn is_worth_another_try(self, servers: usize) -> bool {
         match self {
-            Self::AcquireTimeout | Self::NoServer { .. } | Self::NoUpgrade => false,
+            Self::AcquireTimeout | Self::NoServer { .. } | Self::NoDescriptors | Self::NoUpgrade => false,
             Self::ConnectionRefused
             | Self::ConnectTimeout
             | Self::Dns

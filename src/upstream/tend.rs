@@ -118,7 +118,7 @@ impl Pool {
             let check = UnderWay { pool: Arc::clone(self), spec };
             tokio::spawn(async move {
                 let outcome = check.pool.check(&check.spec).await;
-                check.note(outcome);
+                check.note(&outcome);
             });
         }
         next
@@ -151,14 +151,14 @@ impl Schedule {
 
 impl UnderWay {
     /// Takes note of how it went.
-    fn note(self, outcome: Result<(), Failure>) {
+    fn note(self, outcome: &Result<(), Failure>) {
         let pool = &self.pool;
-        if let Err(reason) = &outcome {
+        if let Err(reason) = outcome {
             tracing::debug!(server = %pool.server(), %reason, "a health check failed");
         }
         // Held, so that no reload comes in between: it would find the server judged by rules that are gone.
         let schedule = pool.checks.0.lock();
-        let change = if schedule.is_of(&self.spec) {
+        let change = if schedule.is_of(&self.spec) && speaks_of_the_server(outcome) {
             pool.standing().checked(outcome.is_ok(), pool.clock.now(), self.spec.rules)
         } else {
             None
@@ -175,6 +175,11 @@ impl Drop for UnderWay {
             schedule.is_under_way = false;
         }
     }
+}
+
+/// A check for which we have no descriptor has not taken place.
+fn speaks_of_the_server(outcome: &Result<(), Failure>) -> bool {
+    !matches!(outcome, Err(Failure::Unanswered(error)) if !error.blames_the_server())
 }
 
 /// Why a check failed.

@@ -58,5 +58,5 @@ where
 /// A server that never says anything.
 pub(super) async fn silent(stream: DuplexStream) {
     let _open = stream;
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }

@@ -53,8 +53,10 @@ impl Pool {
     }
 
     fn dial_failed(&self, offer: Offer, error: Error) {
-        let now = self.clock.since_start(self.clock.now()).as_millis();
-        self.dial_failed_at.store(u64::try_from(now).unwrap_or(u64::MAX).max(1), Ordering::Relaxed);
+        if error.blames_the_server() {
+            let now = self.clock.since_start(self.clock.now()).as_millis();
+            self.dial_failed_at.store(u64::try_from(now).unwrap_or(u64::MAX).max(1), Ordering::Relaxed);
+        }
         // Where one connection is opened for all, its failure is everybody's.
         let is_everybodys = offer == Offer::All && !self.dialect.is_http_1();
         let mut state = self.state.lock();

@@ -1,7 +1,7 @@
 //! Health checks: servers that are not well get no requests, and those who ask hear of it.
 
 use super::assert_proxy_error;
-use crate::harness::{Origin, Proxy, Script, seconds, wait_until};
+use crate::harness::{Connection, Origin, Proxy, Script, request, seconds, wait_until};
 
 const HEALTH: &str = "health = { path = '/health?deep=1', interval = '100ms', timeout = '1s', unhealthy_after = 2, \
                       healthy_after = 1 }";
@@ -76,4 +76,38 @@ async fn a_reload_without_checks_brings_an_unhealthy_server_back() {
     proxy.rewrite("");
     assert_eq!(proxy.admin_post("/api/reload", "").await.status(), 200);
     assert_eq!(proxy.get("/").await.status(), 200);
+}
+
+#[tokio::test]
+async fn without_descriptors_requests_are_503_and_nothing_is_held_against_the_server() {
+    let origin = Origin::start();
+    origin.on("*", Script::ok("").closing());
+    let config = "
+        log.level = 'debug'
+        [upstreams.origin]
+        breaker = { failures = 1, open = '60s' }
+        health = { path = '/health', interval = '100ms', timeout = '1s', unhealthy_after = 1 }";
+    let proxy = Proxy::with_descriptors(&origin, config, 60).await;
+    let mut early = Connection::open(proxy.address).await;
+    assert_eq!(early.ask(&request("GET /")).await.status(), 200);
+    let mut open = Vec::new();
+    for _ in 0..100 {
+        open.push(Connection::open(proxy.address).await);
+    }
+    // A check that ends gives its descriptor back, so that a request may find one still.
+    let refused = loop {
+        let answer = early.ask(&request("GET /")).await;
+        if answer.status() != 200 {
+            break answer;
+        }
+    };
+    assert_proxy_error(&refused, 503, "connection_limit_reached");
+    assert!(refused.text().contains("no-descriptors") && refused.field("retry-after").is_some());
+    let checks_want_one =
+        || async { proxy.log().iter().any(|line| line.contains("no file descriptors left")) };
+    wait_until("a check finds none", checks_want_one).await;
+    drop(open);
+    wait_until("there are some again", || async { proxy.get("/").await.status() == 200 }).await;
+    assert_eq!(proxy.metric("forebay_upstream_health_checks_total", &["result=\"failed\""]).await, 0.0);
+    assert_eq!(proxy.metric("forebay_upstream_breaker_transitions_total", &["to=\"open\""]).await, 0.0);
 }
