@@ -26,7 +26,8 @@ pub struct Upstream {
     /// From the request sent to the head of the response (duration); 504 then.
     #[serde(deserialize_with = "super::ranges::some_time")]
     pub first_byte_timeout: Period,
-    /// Between two pieces of the response body (duration).
+    /// Between two pieces of a body, either way (duration): a client that sends nothing for so long is answered 408, a backend that
+    /// takes nothing 504, and one that sends nothing is cut off.
     #[serde(deserialize_with = "super::ranges::some_time")]
     pub body_timeout: Period,
     /// How often the names of servers are looked up anew (duration); a look-up that fails keeps the last good addresses.
