@@ -1,4 +1,4 @@
-//! A certification authority of a test's own, and clients that believe it.
+//! A certification authority of a test's own, servers that it vouches for, and clients that believe it.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -8,7 +8,8 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -71,6 +72,24 @@ impl Authority {
         format!("[listener.tls]\ncert = '{}'\nkey = '{}'\n", path("crt"), path("key"))
     }
 
+    /// A server by this name that speaks these protocols; it may want clients to be known to the authority.
+    pub(crate) fn server(&self, name: &str, alpn: &[&str], knows_clients: bool) -> ServerConfig {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
+        let builder = builder.with_safe_default_protocol_versions().unwrap();
+        let builder = if knows_clients {
+            let roots = Arc::new(roots(&self.certificate));
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider).build().unwrap();
+            builder.with_client_cert_verifier(verifier)
+        } else {
+            builder.with_no_client_auth()
+        };
+        let (cert, key) = self.issue(&[name]).pair();
+        let mut config = builder.with_single_cert(cert, key).unwrap();
+        config.alpn_protocols = protocols(alpn);
+        config
+    }
+
     /// A client that believes this authority and speaks these protocols.
     pub(crate) fn client(&self, alpn: &[&str]) -> TlsClient {
         TlsClient::new(&self.certificate, alpn, None)
@@ -82,25 +101,40 @@ impl Authority {
     }
 }
 
+impl Issued {
+    fn pair(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+        let cert = CertificateDer::from_pem_slice(self.cert.as_bytes()).unwrap();
+        (vec![cert], PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap())
+    }
+}
+
+fn roots(certificate: &str) -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()).unwrap();
+    roots
+}
+
+fn protocols(alpn: &[&str]) -> Vec<Vec<u8>> {
+    alpn.iter().map(|name| name.as_bytes().to_vec()).collect()
+}
+
 /// A client over TLS.
 #[derive(Clone)]
 pub(crate) struct TlsClient(TlsConnector);
 
 impl TlsClient {
     fn new(root: &str, alpn: &[&str], own: Option<&Issued>) -> Self {
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(root.as_bytes()).unwrap()).unwrap();
         let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
-        let builder = builder.with_safe_default_protocol_versions().unwrap().with_root_certificates(roots);
+        let builder =
+            builder.with_safe_default_protocol_versions().unwrap().with_root_certificates(roots(root));
         let mut config = match own {
             None => builder.with_no_client_auth(),
             Some(own) => {
-                let cert = CertificateDer::from_pem_slice(own.cert.as_bytes()).unwrap();
-                let key = PrivateKeyDer::from_pem_slice(own.key.as_bytes()).unwrap();
-                builder.with_client_auth_cert(vec![cert], key).unwrap()
+                let (cert, key) = own.pair();
+                builder.with_client_auth_cert(cert, key).unwrap()
             }
         };
-        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        config.alpn_protocols = protocols(alpn);
         Self(TlsConnector::from(Arc::new(config)))
     }
 

@@ -7,8 +7,9 @@ use bytes::Bytes;
 use tokio::net::TcpListener;
 
 use super::assert_proxy_error;
-use super::tls::Authority;
+use super::tls::believing;
 use crate::harness::modern::Modern;
+use crate::harness::tls::Authority;
 use crate::harness::websocket::handshake;
 use crate::harness::{Connection, H2, Proxy, concurrently, request, wait_until};
 
@@ -123,7 +124,7 @@ async fn a_web_socket_to_a_server_that_chooses_http_2_has_an_http_1_connection_o
     let authority = Authority::new();
     let origin = Modern::tls(authority.server("localhost", &["h2", "http/1.1"], false)).await;
     let limits = "{ max_connections = 3, acquire_timeout = '500ms', idle_timeout = '60s',";
-    let config = authority.config(&origin, "").replacen('{', limits, 1);
+    let config = believing(&authority, &origin, "").replacen('{', limits, 1);
     let proxy = Proxy::before(origin.address, &config).await;
     // Once while nothing is known of the server, and once on top of what is.
     let before = web_socket(&proxy).await;
@@ -145,7 +146,7 @@ async fn a_web_socket_to_a_server_that_chooses_http_2_has_an_http_1_connection_o
 async fn a_web_socket_to_a_server_that_speaks_nothing_but_http_2_is_502() {
     let authority = Authority::new();
     let origin = Modern::tls(authority.server("localhost", &["h2"], false)).await;
-    let proxy = Proxy::before(origin.address, &authority.config(&origin, "")).await;
+    let proxy = Proxy::before(origin.address, &believing(&authority, &origin, "")).await;
     assert_eq!(proxy.get("/").await.json()["version"], "HTTP/2.0");
     assert_proxy_error(&proxy.send(&handshake("/ws")).await, 502, "tls_alert_received");
     assert_eq!(proxy.get("/").await.json()["version"], "HTTP/2.0");
@@ -170,7 +171,7 @@ async fn old_and_idle_connections_are_replaced() {
 async fn a_server_that_speaks_http_1_over_tls_is_spoken_to_so() {
     let authority = Authority::new();
     let origin = Modern::tls(authority.server("localhost", &[], false)).await;
-    let proxy = Proxy::before(origin.address, &authority.config(&origin, "")).await;
+    let proxy = Proxy::before(origin.address, &believing(&authority, &origin, "")).await;
     assert_eq!(proxy.get("/").await.json()["version"], "HTTP/1.1");
 }
 

@@ -1,90 +1,38 @@
 //! TLS towards servers: whom forebay believes, as whom it appears, and what it says when that fails.
 
-use std::sync::Arc;
-
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
 use tokio::io::AsyncWriteExt as _;
 
 use super::assert_proxy_error;
 use crate::harness::modern::Modern;
+use crate::harness::tls::Authority;
 use crate::harness::{Origin, Proxy, Scratch, forebay, request, wait_until};
 
-/// An authority with the certificates it has issued, as files.
-pub(super) struct Authority {
-    files: Scratch,
-    issuer: Issuer<'static, KeyPair>,
+/// A configuration in front of `origin` that believes this authority.
+pub(super) fn believing(authority: &Authority, origin: &Modern, more: &str) -> String {
+    let (port, ca) = (origin.address.port(), authority.ca());
+    let tls = format!("tls = {{ ca = '{}'{more} }}", ca.display());
+    format!("upstreams.origin = {{ servers = ['https://localhost:{port}'], {tls} }}")
 }
 
-impl Authority {
-    pub(super) fn new() -> Self {
-        let (files, key) = (Scratch::new(), KeyPair::generate().unwrap());
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        files.write("ca.pem", &params.self_signed(&key).unwrap().pem());
-        Self { files, issuer: Issuer::new(params, key) }
-    }
-
-    /// Issues a certificate into `NAME.pem` and `NAME.key`.
-    fn issue(&self, name: &str) {
-        let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        self.files.write(&format!("{name}.pem"), &params.signed_by(&key, &self.issuer).unwrap().pem());
-        self.files.write(&format!("{name}.key"), &key.serialize_pem());
-    }
-
-    fn path(&self, file: &str) -> String {
-        self.files.path().join(file).display().to_string()
-    }
-
-    /// A server by this name that speaks these protocols; it may want clients to be known to the authority.
-    pub(super) fn server(&self, name: &str, alpn: &[&str], knows_clients: bool) -> ServerConfig {
-        self.issue(name);
-        let cert = CertificateDer::from_pem_file(self.path(&format!("{name}.pem"))).unwrap();
-        let key = PrivateKeyDer::from_pem_file(self.path(&format!("{name}.key"))).unwrap();
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
-        let builder = builder.with_safe_default_protocol_versions().unwrap();
-        let builder = if knows_clients {
-            let mut roots = RootCertStore::empty();
-            roots.add(CertificateDer::from_pem_file(self.path("ca.pem")).unwrap()).unwrap();
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-            builder.with_client_cert_verifier(verifier.build().unwrap())
-        } else {
-            builder.with_no_client_auth()
-        };
-        let mut config = builder.with_single_cert(vec![cert], key).unwrap();
-        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
-        config
-    }
-
-    /// A configuration in front of `origin` that believes this authority.
-    pub(super) fn config(&self, origin: &Modern, more: &str) -> String {
-        let (port, ca) = (origin.address.port(), self.path("ca.pem"));
-        format!(
-            "upstreams.origin = {{ servers = ['https://localhost:{port}'], tls = {{ ca = '{ca}'{more} }} }}"
-        )
-    }
+/// Issues a certificate, installed under its name.
+fn install(authority: &Authority, name: &str) {
+    authority.install(name, &authority.issue(&[name]));
 }
 
 #[tokio::test]
 async fn a_server_is_believed_by_its_authority_and_its_name() {
     let authority = Authority::new();
     let origin = Modern::tls(authority.server("localhost", &["http/1.1"], false)).await;
-    let proxy = Proxy::before(origin.address, &authority.config(&origin, "")).await;
+    let proxy = Proxy::before(origin.address, &believing(&authority, &origin, "")).await;
     let answer = proxy.send(&request("POST /up").body("x".repeat(200_000))).await.json();
     assert_eq!((&answer["version"], &answer["body_length"]), (&"HTTP/1.1".into(), &200_000.into()));
     assert_eq!(proxy.get("/bytes/1000000").await.body.len(), 1_000_000);
     assert_eq!(origin.connections(), 1);
 
     let other = Modern::tls(authority.server("backend.example", &["http/1.1"], false)).await;
-    let proxy = Proxy::before(other.address, &authority.config(&other, "")).await;
+    let proxy = Proxy::before(other.address, &believing(&authority, &other, "")).await;
     assert_proxy_error(&proxy.get("/").await, 502, "tls_certificate_error");
-    let named = authority.config(&other, ", server_name = 'backend.example'");
+    let named = believing(&authority, &other, ", server_name = 'backend.example'");
     assert_eq!(Proxy::before(other.address, &named).await.get("/").await.status(), 200);
 }
 
@@ -92,10 +40,10 @@ async fn a_server_is_believed_by_its_authority_and_its_name() {
 async fn an_unknown_authority_is_refused_unless_told_otherwise() {
     let (authority, stranger) = (Authority::new(), Authority::new());
     let origin = Modern::tls(stranger.server("localhost", &["http/1.1"], false)).await;
-    let proxy = Proxy::before(origin.address, &authority.config(&origin, "")).await;
+    let proxy = Proxy::before(origin.address, &believing(&authority, &origin, "")).await;
     assert_proxy_error(&proxy.get("/").await, 502, "tls_certificate_error");
     assert_eq!(origin.count("/"), 0);
-    let proxy = Proxy::before(origin.address, &authority.config(&origin, ", insecure = true")).await;
+    let proxy = Proxy::before(origin.address, &believing(&authority, &origin, ", insecure = true")).await;
     assert_eq!(proxy.get("/").await.status(), 200);
     assert!(proxy.log().iter().any(|line| line.contains("tls.insecure")), "{:?}", proxy.log());
     let checked = forebay(&["check", "--config", &proxy.config.display().to_string()]).run().await;
@@ -107,11 +55,12 @@ async fn an_unknown_authority_is_refused_unless_told_otherwise() {
 async fn a_server_that_wants_to_know_us_is_shown_a_certificate() {
     let authority = Authority::new();
     let origin = Modern::tls(authority.server("localhost", &["http/1.1"], true)).await;
-    authority.issue("forebay.example");
-    let (cert, key) = (authority.path("forebay.example.pem"), authority.path("forebay.example.key"));
-    let config = authority.config(&origin, &format!(", cert = '{cert}', key = '{key}'"));
+    install(&authority, "forebay.example");
+    let path = |end| authority.path(&format!("forebay.example.{end}")).display().to_string();
+    let ours = format!(", cert = '{}', key = '{}'", path("crt"), path("key"));
+    let config = believing(&authority, &origin, &ours);
     assert_eq!(Proxy::before(origin.address, &config).await.get("/").await.status(), 200);
-    let proxy = Proxy::before(origin.address, &authority.config(&origin, "")).await;
+    let proxy = Proxy::before(origin.address, &believing(&authority, &origin, "")).await;
     proxy.get("/").await.assert_problem(502);
     assert_eq!(origin.count("/"), 1);
 }
@@ -146,7 +95,7 @@ async fn http_2_is_spoken_where_the_server_offers_it_and_health_checks_speak_it_
     let authority = Authority::new();
     let origin = Modern::tls(authority.server("localhost", &["h2", "http/1.1"], false)).await;
     let health = "{ health = { path = '/health', interval = '100ms', timeout = '1s' },";
-    let config = authority.config(&origin, "").replacen('{', health, 1);
+    let config = believing(&authority, &origin, "").replacen('{', health, 1);
     let proxy = Proxy::before(origin.address, &config).await;
     let answer = proxy.send(&request("PUT /up?a=b").body("x".repeat(200_000))).await.json();
     assert_eq!((&answer["version"], &answer["body_length"]), (&"HTTP/2.0".into(), &200_000.into()));
@@ -159,17 +108,17 @@ async fn http_2_is_spoken_where_the_server_offers_it_and_health_checks_speak_it_
 
 #[tokio::test]
 async fn check_names_what_is_wrong_with_the_files() {
-    let authority = Authority::new();
-    authority.issue("one.example");
-    authority.issue("other.example");
-    let file = |name: &str| authority.path(name);
+    let (authority, scratch) = (Authority::new(), Scratch::new());
+    install(&authority, "one.example");
+    install(&authority, "other.example");
+    let file = |name: &str| authority.path(name).display().to_string();
     for (server, tls, told) in [
         ("https://a", "ca = '/nowhere/ca.pem'".to_owned(), "/nowhere/ca.pem: cannot be read"),
         ("https://a", format!("ca = '{}'", file("one.example.key")), "there is no certificate in it"),
-        ("https://a", format!("cert = '{}'", file("one.example.pem")), "a certificate needs its key"),
+        ("https://a", format!("cert = '{}'", file("one.example.crt")), "a certificate needs its key"),
         (
             "https://a",
-            format!("cert = '{}', key = '{}'", file("one.example.pem"), file("other.example.key")),
+            format!("cert = '{}', key = '{}'", file("one.example.crt"), file("other.example.key")),
             "the key does not belong to the certificate",
         ),
         ("https://a", "server_name = 'no name'".to_owned(), "`no name` is no name of a server"),
@@ -178,8 +127,8 @@ async fn check_names_what_is_wrong_with_the_files() {
         let text = format!(
             "[upstreams.a]\nservers = ['{server}']\ntls = {{ {tls} }}\n[[routes]]\nname = 'all'\nmatch = '/{{*rest}}'\n"
         );
-        authority.files.write("forebay.toml", &text);
-        let ended = forebay(&["check", "--config", &file("forebay.toml")]).run().await;
+        let config = scratch.write("forebay.toml", &text).display().to_string();
+        let ended = forebay(&["check", "--config", &config]).run().await;
         assert!(ended.status == Some(2) && ended.stderr.contains(told), "{told}: {}", ended.stderr);
         assert!(ended.stderr.contains("forebay.toml:3:"), "{}", ended.stderr);
     }
