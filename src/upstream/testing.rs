@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
@@ -53,6 +54,21 @@ where
     });
     let network = Network::in_memory(BoxCloneSyncService::new(connector));
     Arc::new(Pool::new(server.parse().unwrap(), spec, network, Clock::start()))
+}
+
+/// A pool whose first connection panics in the opening, and how many were opened; the others are closed at once.
+pub(super) fn panicking_once(spec: &Spec) -> (Arc<Pool>, Arc<AtomicUsize>) {
+    let opened = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&opened);
+    let connector = tower::service_fn(move |_: Address| {
+        let is_first = counted.fetch_add(1, Ordering::Relaxed) == 0;
+        async move {
+            assert!(!is_first, "expected by this test");
+            Ok::<_, io::Error>(Box::new(TokioIo::new(tokio::io::duplex(1).0)) as Box<dyn Io>)
+        }
+    });
+    let network = Network::in_memory(BoxCloneSyncService::new(connector));
+    (Arc::new(Pool::new("http://a".parse().unwrap(), spec, network, Clock::start())), opened)
 }
 
 /// A server that never says anything.

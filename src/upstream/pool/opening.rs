@@ -36,7 +36,10 @@ impl Pool {
 
     async fn dial(self: Arc<Self>, offer: Offer, limits: &Limits) {
         let began = self.clock.now();
-        match self.open(offer, limits.connect_timeout).await {
+        // In a task of its own: a panic must not keep the place of the connection.
+        let (pool, limit) = (Arc::clone(&self), limits.connect_timeout);
+        let opening = tokio::spawn(async move { pool.open(offer, limit).await });
+        match opening.await.unwrap_or(Err(Error::ConnectionRefused)) {
             Ok(opened) => {
                 self.created.inc();
                 self.connect_time.add(self.clock.now().saturating_duration_since(began));

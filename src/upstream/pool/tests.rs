@@ -7,7 +7,7 @@ use tokio::io::{AsyncWriteExt as _, DuplexStream};
 use tower::util::BoxCloneSyncService;
 
 use super::super::Name;
-use super::super::testing::{pool, silent, spec};
+use super::super::testing::{panicking_once, pool, silent, spec};
 use super::limits::scattered;
 use super::queue::Need;
 use super::*;
@@ -158,4 +158,13 @@ async fn a_line_that_is_lost_before_the_settings_come_is_told_at_once() {
         assert!(matches!(outcome, Err(Error::ConnectionRefused)), "{outcome:?}");
         assert!(pool.clock.now() - began < Duration::from_secs(1));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_in_the_opening_keeps_no_place() {
+    let (pool, opened) = panicking_once(&spec());
+    assert!(matches!(pool.wait_for_one(&limits(), ANY).await, Err(Error::ConnectionRefused)));
+    assert_eq!(pool.stats().open, 0);
+    assert!(pool.wait_for_one(&limits(), ANY).await.is_ok(), "the one place is free");
+    assert_eq!(opened.load(Ordering::Relaxed), 2);
 }

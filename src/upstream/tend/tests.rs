@@ -1,14 +1,10 @@
 //! Health checks that end in no usual way, or under other rules than they began under.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
-use hyper_util::rt::TokioIo;
-use tower::util::BoxCloneSyncService;
-
-use super::super::testing::{pool, silent, spec};
-use super::super::{Address, Io, Network, ServerState, Spec};
+use super::super::testing::{panicking_once, pool, silent, spec};
+use super::super::{ServerState, Spec};
 use super::*;
-use crate::clock::Clock;
 
 /// A second from check to check, of which the first decides.
 fn checked_at(path: &'static str) -> Spec {
@@ -32,18 +28,7 @@ async fn tended(pool: &Arc<Pool>, seconds: u64) {
 
 #[tokio::test(start_paused = true)]
 async fn a_check_that_panics_is_not_the_last_one() {
-    let begun = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&begun);
-    let connector = tower::service_fn(move |_: Address| {
-        let is_first = counted.fetch_add(1, Ordering::Relaxed) == 0;
-        async move {
-            assert!(!is_first, "expected by this test");
-            let (near, _) = tokio::io::duplex(1);
-            Ok::<_, std::io::Error>(Box::new(TokioIo::new(near)) as Box<dyn Io>)
-        }
-    });
-    let network = Network::in_memory(BoxCloneSyncService::new(connector));
-    let pool = Arc::new(Pool::new("http://a".parse().unwrap(), &checked_at("/"), network, Clock::start()));
+    let (pool, begun) = panicking_once(&checked_at("/"));
     tended(&pool, 1).await;
     assert_eq!((begun.load(Ordering::Relaxed), state(&pool)), (1, ServerState::Healthy));
     tended(&pool, 2).await;
