@@ -73,9 +73,9 @@ impl Pool {
         }
     }
 
-    /// A new connection.
+    /// A new connection, on which a request can be sent within `limit`.
     pub(in crate::upstream) async fn open(&self, offer: Offer, limit: Duration) -> Result<Opened, Error> {
-        let limits = self.limits.load_full();
+        let (limits, deadline) = (self.limits.load_full(), self.clock.now() + limit);
         let line = self.dialer.dial(limit, limits.tls.as_ref(), offer).await?;
         let born = scattered(self.clock.now(), limits.max_age);
         if offer == Offer::All {
@@ -84,7 +84,7 @@ impl Pool {
         if line.is_http_2 {
             let is_secure = self.server.scheme() == Scheme::Https;
             let agreed = Multiplexed::over(line, is_secure, born, self.clock);
-            let agreed = tokio::time::timeout(limit, agreed).await;
+            let agreed = tokio::time::timeout_at(deadline, agreed).await;
             return agreed.map_err(|_| Error::ConnectTimeout)?.map(Opened::Shared);
         }
         let mut connection = Connection::over(line, self.clock).await?;

@@ -3,11 +3,12 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncWriteExt as _, DuplexStream};
 use tower::util::BoxCloneSyncService;
 
-use super::super::Name;
 use super::super::testing::{panicking_once, pool, silent, spec};
+use super::super::{Address, Io, Name};
 use super::limits::scattered;
 use super::queue::Need;
 use super::*;
@@ -158,6 +159,22 @@ async fn a_line_that_is_lost_before_the_settings_come_is_told_at_once() {
         assert!(matches!(outcome, Err(Error::ConnectionRefused)), "{outcome:?}");
         assert!(pool.clock.now() - began < Duration::from_secs(1));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_settings_of_a_server_come_within_the_time_for_connecting() {
+    let slow = tower::service_fn(|_: Address| async {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let (near, far) = tokio::io::duplex(1024);
+        tokio::spawn(silent(far));
+        Ok::<_, std::io::Error>(Box::new(TokioIo::new(near)) as Box<dyn Io>)
+    });
+    let network = Network::in_memory(BoxCloneSyncService::new(slow));
+    let spec = Spec { connect_timeout: Duration::from_secs(3), ..spec() };
+    let pool = Arc::new(Pool::new("h2c://a".parse().unwrap(), &spec, network, Clock::start()));
+    let began = pool.clock.now();
+    assert!(matches!(pool.wait_for_one(&Limits::from(&spec), ANY).await, Err(Error::ConnectTimeout)));
+    assert!(pool.clock.now() - began < Duration::from_secs(4));
 }
 
 #[tokio::test(start_paused = true)]
