@@ -14,7 +14,7 @@ struct Pools<'a> {
 #[derive(Serialize)]
 struct Upstream<'a> {
     name: &'a str,
-    /// Attempts by status, `error` without one.
+    /// Attempts by status; `error` without one, `cancelled` where the client or the route's time ended it.
     requests: Map<String, Value>,
     retries: u64,
     servers: Vec<Server<'a>>,
@@ -56,7 +56,7 @@ fn upstream(figures: &UpstreamFigures) -> Upstream<'_> {
         requests: figures
             .requests
             .iter()
-            .map(|(status, count)| (status_label(*status), (*count).into()))
+            .map(|(ended_with, count)| (ended_with.to_string(), (*count).into()))
             .collect(),
         retries: figures.retries,
         servers: figures.servers.iter().map(server).collect(),
@@ -85,9 +85,4 @@ fn server(figures: &ServerFigures) -> Server<'_> {
 
 fn counts(figures: &[(&'static str, u64)]) -> Map<String, Value> {
     figures.iter().map(|(what, count)| ((*what).to_owned(), (*count).into())).collect()
-}
-
-/// The status as a label; an attempt without one ended in an error.
-pub(super) fn status_label(status: Option<u16>) -> String {
-    status.map_or_else(|| "error".to_owned(), |status| status.to_string())
 }

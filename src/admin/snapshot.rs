@@ -7,6 +7,7 @@
 mod example;
 mod take;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -190,8 +191,8 @@ pub struct JobFigures {
 pub struct UpstreamFigures {
     /// Its name.
     pub name: Arc<str>,
-    /// Attempts by status; without one they ended in an error.
-    pub requests: Vec<(Option<u16>, u64)>,
+    /// Attempts by what they ended with: a status, `error`, `cancelled`.
+    pub requests: Vec<(Cow<'static, str>, u64)>,
     /// From the request to the first byte of its response.
     pub duration: HistogramSnapshot,
     /// Attempts that were repeated.

@@ -42,6 +42,8 @@ pub struct Figures {
     pub statuses: StatusCounts,
     /// Attempts that ended without a status.
     pub errors: Counter,
+    /// Attempts that ended with their client, or with its patience, before there was a status.
+    pub cancelled: Counter,
     /// From the request handed over to the response's head.
     pub first_byte: Histogram,
     /// Requests that were sent again.
@@ -98,6 +100,7 @@ impl Cluster {
         let began = self.clock.now();
         live.budget.deposit();
         let mut sending = Sending::new(request, commitment, began);
+        sending.cancelled = Some(&self.figures.cancelled);
         let mut retries_left = live.spec.retries;
         let mut tried: Option<&Pool> = None;
         loop {
@@ -105,16 +108,20 @@ impl Cluster {
             tried = Some(chosen.pool);
             match chosen.pool.exchange(&mut sending, chosen.trial).await {
                 Ok(response) => {
+                    sending.cancelled = None;
                     self.figures.statuses.inc(response.status());
                     self.figures.first_byte.observe(sending.now.saturating_duration_since(began));
                     return Ok(response);
                 }
                 Err(error) => {
-                    self.figures.errors.inc();
+                    let figure =
+                        if sending.is_clients_fault { &self.figures.cancelled } else { &self.figures.errors };
+                    figure.inc();
                     let may_retry = sending.can_be_sent_again()
                         && retries_left > 0
                         && error.is_worth_another_try(live.pools.len());
                     if !may_retry || !live.budget.withdraw(self.clock.now()) {
+                        sending.cancelled = None;
                         return Err(error);
                     }
                     retries_left -= 1;

@@ -173,8 +173,8 @@ impl Pool {
                 Ok(response) => break Ok(response),
             }
         };
-        let is_clients_fault = upload.is_some_and(|upload| upload.fault().is_some());
-        self.judge(&outcome, trial, sending, &limits, is_clients_fault);
+        sending.is_clients_fault = upload.is_some_and(|upload| upload.fault().is_some());
+        self.judge(&outcome, trial, sending, &limits);
         outcome
     }
 

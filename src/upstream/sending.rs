@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::{Commitment, Error, Server};
 use crate::http::body::{RequestBody, UploadOutcome};
+use crate::metrics::Counter;
 
 /// Room for the fields of a usual request, in bytes.
 const USUAL_HEAD: usize = 768;
@@ -22,8 +23,12 @@ pub(super) struct Sending<'c> {
     pub(super) is_unsent: bool,
     /// Whether it last failed on a kept connection that was closed in that moment.
     pub(super) crossed_a_close: bool,
+    /// Whether it last failed because its client broke off its upload.
+    pub(super) is_clients_fault: bool,
     /// Made when it begins to be sent.
     pub(super) commitment: Option<&'c Commitment>,
+    /// Counts it where it is dropped under way; gone once it is known how the attempt has ended.
+    pub(super) cancelled: Option<&'c Counter>,
     /// When the clock was last read for it.
     pub(super) now: Instant,
 }
@@ -34,7 +39,16 @@ impl<'c> Sending<'c> {
         commitment: Option<&'c Commitment>,
         now: Instant,
     ) -> Self {
-        Self { request: Some(request), spare: None, is_unsent: true, crossed_a_close: false, commitment, now }
+        Self {
+            request: Some(request),
+            spare: None,
+            is_unsent: true,
+            crossed_a_close: false,
+            is_clients_fault: false,
+            commitment,
+            cancelled: None,
+            now,
+        }
     }
 
     /// Whether it may try a server of which nobody knows whether it is back: asking again does no harm.
@@ -82,6 +96,17 @@ impl<'c> Sending<'c> {
 
     pub(super) fn can_be_sent_again(&self) -> bool {
         self.request.is_some()
+    }
+}
+
+impl Drop for Sending<'_> {
+    /// Nobody waits for it any more. What was not sent has cost the server nothing.
+    fn drop(&mut self) {
+        if self.request.is_none()
+            && let Some(cancelled) = self.cancelled
+        {
+            cancelled.inc();
+        }
     }
 }
 
@@ -182,6 +207,29 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn what_is_dropped_under_way_is_counted_and_what_was_not_sent_or_has_ended_is_not() {
+        let cancelled = Counter::default();
+        let under_way = |is_sent: bool, has_ended: bool, fails: bool| {
+            let before = cancelled.value();
+            let mut sending = sending("GET");
+            sending.cancelled = Some(&cancelled);
+            let request = if is_sent { sending.take(true) } else { None };
+            if fails {
+                sending.failed(Error::ConnectionTerminated, request);
+            }
+            if has_ended {
+                sending.cancelled = None;
+            }
+            drop(sending);
+            cancelled.value() - before
+        };
+        assert_eq!(under_way(true, false, false), 1);
+        assert_eq!(under_way(false, false, false), 0, "it waited for a connection");
+        assert_eq!(under_way(true, false, true), 0, "it came back unsent");
+        assert_eq!(under_way(true, true, false), 0, "it is counted by how it ended");
     }
 
     #[test]

@@ -243,6 +243,8 @@ async fn a_broken_chunk_is_the_clients_fault_and_aborts_the_upload() {
         assert!(origin.seen("/up").iter().all(|seen| seen.body != Body::Whole), "{name}");
         assert_eq!(origin.count("/smuggled"), 0, "{name}");
     }
+    let errors = proxy.metric("forebay_upstream_requests_total", &["status=\"error\""]).await;
+    assert_eq!(errors, 0.0, "nor is it counted as the upstream's");
 }
 
 #[tokio::test]

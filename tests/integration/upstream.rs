@@ -309,6 +309,55 @@ async fn a_client_that_shuts_its_sending_side_counts_as_gone() {
     assert_eq!(within("its end", client.read(&mut [0; 8])).await.unwrap(), 0);
 }
 
+/// What forebay has counted is what the origin has seen, however the requests ended.
+#[tokio::test]
+async fn an_attempt_that_nobody_waits_for_any_more_is_counted_as_cancelled() {
+    let origin = Origin::start();
+    let gate = Gate::closed();
+    origin.on("*", Script::ok("").when(&gate));
+    let config = "
+        upstreams.origin.max_connections = 3
+        [[routes]]
+        name = 'short'
+        match = '/short'
+        timeout = '1s'
+        [[routes]]
+        name = 'alone'
+        match = '/alone'
+        collapse = 'off'
+        [[routes]]
+        name = 'all'
+        match = '/{*rest}'";
+    let proxy = Proxy::start(&origin, config).await;
+    let counted = |status: &'static str| {
+        let proxy = &proxy;
+        async move { proxy.metric("forebay_upstream_requests_total", &[&format!("status=\"{status}\"")]).await }
+    };
+    for (number, path) in ["/flight", "/alone"].into_iter().enumerate() {
+        let mut leaving = Connection::open(proxy.address).await;
+        leaving.send(request(&format!("GET {path}")).bytes()).await;
+        wait_until("it is at the origin", || async { origin.active(path) == 1 }).await;
+        drop(leaving);
+        wait_until("it is counted", || async { counted("cancelled").await == number as f64 + 1.0 }).await;
+    }
+    proxy.get("/short").await.assert_problem(504);
+    wait_until("it is counted", || async { counted("cancelled").await == 3.0 }).await;
+    // One that waits for a connection has cost the origin nothing.
+    let writes: Vec<_> = (0..3).map(|_| proxy.begin(&request("POST /write"))).collect();
+    wait_until("they are at the origin", || async { origin.active("/write") == 3 }).await;
+    let mut leaving = Connection::open(proxy.address).await;
+    leaving.send(request("GET /waits").bytes()).await;
+    proxy.wait_for_metric("forebay_requests_in_progress", &[], 4.0).await;
+    drop(leaving);
+    proxy.wait_for_metric("forebay_requests_in_progress", &[], 3.0).await;
+    gate.open();
+    for write in writes {
+        assert_eq!(write.await.unwrap().status(), 200);
+    }
+    assert_eq!((counted("200").await, counted("cancelled").await, counted("error").await), (3.0, 3.0, 0.0));
+    assert_eq!(origin.count("*"), 6);
+}
+
 #[tokio::test]
 async fn a_posts_timeout_answers_the_client_while_the_origin_goes_on() {
     let origin = Origin::start();

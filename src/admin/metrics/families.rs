@@ -10,7 +10,6 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 
 use super::writer::Families;
-use crate::admin::pool::status_label;
 use crate::admin::process::ProcessFigures;
 use crate::admin::{
     JobFigures, PoolFigures, RouteFigures, ServerFigures, Snapshot, UpstreamFigures, VERSION,
@@ -199,10 +198,10 @@ impl Families<'_> {
         let upstreams = || snapshot.upstreams.iter();
         self.counters(
             "forebay_upstream_requests",
-            "Attempts at upstreams; status=\"error\" without a response.",
+            "Attempts at upstreams; status=\"error\" without a response, \"cancelled\" when its client or the route's timeout ended it.",
             upstreams().flat_map(|upstream| {
-                upstream.requests.iter().map(move |(status, count)| {
-                    ([upstream_label(upstream), ("status", status_label(*status).into())], *count)
+                upstream.requests.iter().map(move |(ended_with, count)| {
+                    ([upstream_label(upstream), ("status", ended_with.clone())], *count)
                 })
             }),
         )?;

@@ -93,7 +93,12 @@ impl Snapshot {
             }],
             upstreams: vec![UpstreamFigures {
                 name: "scan".into(),
-                requests: vec![(Some(200), 4), (Some(503), 1), (None, 2)],
+                requests: vec![
+                    ("200".into(), 4),
+                    ("503".into(), 1),
+                    ("error".into(), 2),
+                    ("cancelled".into(), 3),
+                ],
                 duration: polls.duration.snapshot(),
                 retries: 1,
                 servers: vec![ServerFigures {

@@ -1,5 +1,6 @@
 //! From the stages' own figures to a snapshot.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -157,14 +158,15 @@ impl JobFigures {
 impl UpstreamFigures {
     fn of(name: Arc<str>, cluster: &Cluster) -> Self {
         let figures = cluster.figures();
-        let errors = Some((None, figures.errors.value())).filter(|(_, count)| *count > 0);
+        let without_a_status = [("error", &figures.errors), ("cancelled", &figures.cancelled)]
+            .map(|(label, counter)| (Cow::from(label), counter.value()));
         Self {
             name,
             requests: figures
                 .statuses
                 .seen()
-                .map(|(status, count)| (Some(status), count))
-                .chain(errors)
+                .map(|(status, count)| (status.to_string().into(), count))
+                .chain(without_a_status.into_iter().filter(|(_, count)| *count > 0))
                 .collect(),
             duration: figures.first_byte.snapshot(),
             retries: figures.retries.value(),

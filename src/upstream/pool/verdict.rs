@@ -62,7 +62,6 @@ impl Pool {
         trial: Option<Trial<'_>>,
         sending: &Sending<'_>,
         limits: &Limits,
-        is_clients_fault: bool,
     ) {
         let verdict = match outcome {
             Ok(response) => Some(!is_gateway_failure(response.status())),
@@ -71,7 +70,7 @@ impl Pool {
             Err(error) => {
                 self.failures.inc();
                 let speaks_against_it =
-                    error.blames_the_server() && !sending.crossed_a_close && !is_clients_fault;
+                    error.blames_the_server() && !sending.crossed_a_close && !sending.is_clients_fault;
                 speaks_against_it.then_some(false)
             }
         };
