@@ -33,6 +33,11 @@ async fn wait_collapsed(proxy: &Proxy, count: f64) {
     proxy.wait_for_metric("forebay_cache_requests_total", &["result=\"collapsed\""], count).await;
 }
 
+/// A forebay of one thread: whoever is inside has joined its flight before anything else happens.
+async fn on_one_thread(origin: &Origin, config: &str) -> Proxy {
+    Proxy::start(origin, &format!("listener.workers = 1\n{config}")).await
+}
+
 /// Waits until this many requests are inside forebay.
 async fn wait_inside(proxy: &Proxy, count: f64) {
     proxy.wait_for_metric("forebay_requests_in_progress", &[], count).await;
@@ -69,7 +74,7 @@ async fn followers_get_the_whole_answer_when_the_leader_leaves() {
     let origin = Origin::start();
     let (head, rest) = (Gate::closed(), Gate::closed());
     origin.on("/slow", Script::chunked().when(&head).body("first, ").wait(&rest).body("last"));
-    let proxy = Proxy::start(&origin, "").await;
+    let proxy = on_one_thread(&origin, "").await;
     let mut leader = Connection::open(proxy.address).await;
     leader.send(request("GET /slow").bytes()).await;
     wait_until("the leader is at the origin", || async { origin.active("/slow") == 1 }).await;
@@ -170,7 +175,7 @@ async fn an_answer_for_one_releases_its_followers_together_and_is_remembered() {
     origin.on_each("/slow", move |seen| {
         Script::ok(format!("answer {}", seen.nth)).field("Set-Cookie", "session=1").when(&wait)
     });
-    let proxy = Proxy::start(&origin, "").await;
+    let proxy = on_one_thread(&origin, "").await;
     let first: Vec<_> = (0..10).map(|_| proxy.begin(&request("GET /slow"))).collect();
     wait_inside(&proxy, 10.0).await;
     wait_until("one asks for all", || async { origin.count("/slow") == 1 }).await;
@@ -201,7 +206,7 @@ async fn a_private_answer_is_for_one() {
     origin.on_each("/slow", move |seen| {
         Script::ok(format!("answer {}", seen.nth)).field("Cache-Control", "private").when(&wait)
     });
-    let proxy = Proxy::start(&origin, "").await;
+    let proxy = on_one_thread(&origin, "").await;
     let all: Vec<_> = (0..4).map(|_| proxy.begin(&request("GET /slow"))).collect();
     wait_inside(&proxy, 4.0).await;
     gate.open();
@@ -222,7 +227,7 @@ async fn a_fault_of_the_leader_is_its_own_and_not_remembered() {
             0 => Script::status(status).when(&wait),
             nth => Script::ok(format!("answer {nth}")),
         });
-        let proxy = Proxy::start(&origin, "").await;
+        let proxy = on_one_thread(&origin, "").await;
         let all: Vec<_> = (0..3).map(|_| proxy.begin(&request("GET /slow"))).collect();
         wait_inside(&proxy, 3.0).await;
         gate.open();
@@ -272,7 +277,7 @@ async fn released_followers_go_through_the_pool() {
     let config = "
         in_flight.scans = { max = 2, queue = { size = 50, timeout = '60s' } }
         routes = [{ name = 'all', match = '/{*rest}', in_flight = 'scans' }]";
-    let proxy = Proxy::start(&origin, config).await;
+    let proxy = on_one_thread(&origin, config).await;
     let all: Vec<_> = (0..20).map(|_| proxy.begin(&request("GET /slow"))).collect();
     wait_inside(&proxy, 20.0).await;
     gate.open();
@@ -288,7 +293,7 @@ async fn followers_hold_no_permit() {
     let config = "
         in_flight.scans = { max = 1 }
         routes = [{ name = 'all', match = '/{*rest}', in_flight = 'scans' }]";
-    let proxy = Proxy::start(&origin, config).await;
+    let proxy = on_one_thread(&origin, config).await;
     let all: Vec<_> = (0..10).map(|_| proxy.begin(&request("GET /slow"))).collect();
     wait_inside(&proxy, 10.0).await;
     assert_eq!(proxy.metric("forebay_in_flight", &["pool=\"scans\""]).await, 1.0);
@@ -327,7 +332,7 @@ async fn a_failed_flight_starts_no_herd() {
     let (origin, gate) = (Origin::start(), Gate::closed());
     origin.on("/slow", Script::nothing().when(&gate));
     let config = "upstreams.origin.retries = 0";
-    let proxy = Proxy::start(&origin, config).await;
+    let proxy = on_one_thread(&origin, config).await;
     let all: Vec<_> = (0..50).map(|_| proxy.begin(&request("GET /slow"))).collect();
     wait_inside(&proxy, 50.0).await;
     gate.open();
@@ -341,7 +346,7 @@ async fn a_failed_flight_starts_no_herd() {
 async fn a_flight_that_breaks_off_looks_broken_to_every_follower() {
     let (origin, gate) = (Origin::start(), Gate::closed());
     origin.on("/slow", Script::chunked().body("half").wait(&gate).reset());
-    let proxy = Proxy::start(&origin, "").await;
+    let proxy = on_one_thread(&origin, "").await;
     let all: Vec<_> = (0..5).map(|_| proxy.begin(&request("GET /slow"))).collect();
     wait_inside(&proxy, 5.0).await;
     gate.open();

@@ -211,7 +211,9 @@ async fn charged_at_the_upstream_hits_are_free() {
 async fn charged_at_the_upstream_a_flight_is_asked_once_and_its_followers_are_free() {
     let (origin, gate) = (Origin::start(), Gate::closed());
     origin.on("/a", Script::ok("a").when(&gate));
+    // On one thread: whoever is inside has joined the flight before anything else happens.
     let config = "
+        listener.workers = 1
         rate_limits.fetches = { key = 'client_ip', rates = ['1/hour'], charge = 'upstream' }
         [[routes]]
         name = 'all'

@@ -1,6 +1,6 @@
 //! Who may join a fetch that is under way, and what an answer that could not be shared means for later ones.
 
-use super::{gated, wait_inside};
+use super::{gated, on_one_thread, wait_inside};
 use crate::harness::{Origin, Proxy, Script, request, wait_until};
 
 const FORCE: &str = "routes = [{ name = 'all', match = '/{*rest}', cache = { mode = 'force', ttl = '1s' } }]";
@@ -8,7 +8,7 @@ const FORCE: &str = "routes = [{ name = 'all', match = '/{*rest}', cache = { mod
 #[tokio::test]
 async fn an_answer_that_may_not_be_stored_is_shared_by_those_who_wait() {
     let origin = Origin::start();
-    let (gate, proxy) = (crate::harness::Gate::closed(), Proxy::start(&origin, "").await);
+    let (gate, proxy) = (crate::harness::Gate::closed(), on_one_thread(&origin, "").await);
     origin.on("/slow", Script::ok("state").field("Cache-Control", "no-store").when(&gate));
     let all: Vec<_> = (0..5).map(|_| proxy.begin(&request("GET /slow"))).collect();
     wait_inside(&proxy, 5.0).await;
@@ -24,7 +24,7 @@ async fn who_insists_on_news_joins_no_fetch_that_is_under_way_unless_the_operato
     for insisting in ["no-cache", "max-age=0", "no-store"] {
         for (config, fetches) in [("", 2), (FORCE, 1)] {
             let (origin, gate) = gated();
-            let proxy = Proxy::start(&origin, config).await;
+            let proxy = on_one_thread(&origin, config).await;
             let older = proxy.begin(&request("GET /slow"));
             wait_until("it is at the origin", || async { origin.active("/slow") == 1 }).await;
             let newer = proxy.begin(&request("GET /slow").field("Cache-Control", insisting));
@@ -45,7 +45,7 @@ async fn those_who_insist_share_a_fetch_that_has_yet_to_begin() {
     let config = "
         in_flight.one = { max = 1, queue = { size = 9, timeout = '60s' } }
         routes = [{ name = 'all', match = '/{*rest}', in_flight = 'one' }]";
-    let proxy = Proxy::start(&origin, config).await;
+    let proxy = on_one_thread(&origin, config).await;
     let first = proxy.begin(&request("GET /slow"));
     wait_until("the pool is full", || async { origin.active("/slow") == 1 }).await;
     let insist = request("GET /news").field("Cache-Control", "no-cache");

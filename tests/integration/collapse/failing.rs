@@ -1,8 +1,8 @@
 //! A fetch that finds nobody: tried once more for those who have joined, and for nobody else.
 
-use super::{gated, wait_inside};
+use super::{gated, on_one_thread, wait_inside};
 use crate::harness::origin::dead_address;
-use crate::harness::{Proxy, request, wait_until};
+use crate::harness::{request, wait_until};
 
 #[tokio::test]
 async fn an_upstream_that_cannot_be_reached_is_tried_once_more_for_those_who_have_joined() {
@@ -18,7 +18,7 @@ async fn an_upstream_that_cannot_be_reached_is_tried_once_more_for_those_who_hav
         origin.address(),
         dead_address(),
     );
-    let proxy = Proxy::start(&origin, &config).await;
+    let proxy = on_one_thread(&origin, &config).await;
     let attempts = || proxy.metric("forebay_upstream_requests_total", &["upstream=\"dead\""]);
     proxy.get("/dead").await.assert_problem(502);
     assert_eq!(attempts().await, 1.0, "nobody has joined");
