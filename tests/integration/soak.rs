@@ -1,18 +1,22 @@
-//! Random traffic with faults for as long as one likes: `script/soak [SECONDS]`.
+//! Random traffic with faults for as long as one likes: `script/soak [SECONDS]`; `hostile` adds everything else that the
+//! world may do.
 //!
 //! Clients of several identities ask side by side, leave at any moment, read slowly, want parts and conditions, and
 //! write; the origin resets, hangs, truncates, sets cookies and varies. All the while: every request is answered or cut
 //! within bounds, every body names whom it was made for, memory stays where it is; and at the end of each round nothing
 //! is held and nothing has panicked.
 
+mod faults;
+mod hostile;
+
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use self::faults::Mark;
 use crate::harness::client::Request;
-use crate::harness::{
-    Connection, Origin, Proxy, Response, Script, concurrently, request, seconds, wait_until,
-};
+use crate::harness::{Connection, Origin, Proxy, Response, concurrently, request, seconds, wait_until};
 
 const CLIENTS: usize = 40;
 const ROUND: Duration = Duration::from_secs(10);
@@ -33,28 +37,6 @@ const CONFIG: &str = "
     ]";
 
 const ROUTES: [&str; 3] = ["standard", "force", "off"];
-const KINDS: [&str; 20] = [
-    "plain",
-    "plain",
-    "plain",
-    "plain",
-    "public",
-    "public",
-    "private",
-    "private",
-    "cookie",
-    "cookie",
-    "vary",
-    "vary",
-    "validated",
-    "validated",
-    "large",
-    "crumbs",
-    "crumbs",
-    "reset",
-    "truncated",
-    "hang",
-];
 const USERS: [&str; 4] = ["", "anna", "ben", "carl"];
 
 /// Numbers that look random, the same for the same seed (SplitMix64).
@@ -74,48 +56,6 @@ impl Dice {
     }
 }
 
-/// An origin whose bodies say whom they were made for: `/ROUTE/KIND/NUMBER`.
-fn origin() -> Origin {
-    let origin = Origin::start();
-    origin.on_each("/*", |seen| {
-        let kind = seen.path().split('/').nth(2).unwrap_or_default().to_owned();
-        let field = |name: &str| seen.field(name).unwrap_or_default().to_owned();
-        let mark = format!(
-            "[{} {} {} for={} lang={}]",
-            seen.path(),
-            seen.method,
-            seen.nth,
-            field("authorization"),
-            field("accept-language"),
-        );
-        let script = |script: Script| script.after(seconds(0.001 * (seen.nth % 50) as f64));
-        match kind.as_str() {
-            "public" => {
-                script(Script::ok(mark).field("cache-control", "public, max-age=1, stale-while-revalidate=1"))
-            }
-            "private" => script(Script::ok(mark).field("cache-control", "private")),
-            "cookie" => script(Script::ok(mark).field("set-cookie", "session=1")),
-            "vary" => script(
-                Script::ok(mark).field("vary", "accept-language").field("cache-control", "public, max-age=1"),
-            ),
-            "validated" if seen.field("if-none-match").is_some() => {
-                script(Script::status(304).field("etag", "\"1\""))
-            }
-            "validated" => {
-                script(Script::ok(mark).field("etag", "\"1\"").field("cache-control", "public, max-age=0"))
-            }
-            "large" => script(Script::chunked().body(mark).repeat(vec![b'.'; 65536], 40)),
-            "crumbs" => script(Script::chunked().body(mark).repeat(".", 2000)),
-            "reset" => script(Script::chunked().body(mark).repeat(vec![b'.'; 9000], 3).reset()),
-            "truncated" => script(Script::ok(mark).cut()),
-            "hang" if seen.nth % 2 == 0 => Script::ok(mark).after(seconds(4.0)),
-            "hang" => script(Script::chunked().body(mark).hang()),
-            _ => script(Script::ok(mark)),
-        }
-    });
-    origin
-}
-
 /// Which client got the bodies that are for one request only.
 type Owners = Arc<Mutex<HashMap<String, usize>>>;
 
@@ -130,7 +70,7 @@ struct Wish {
 
 fn wish(dice: &mut Dice) -> Wish {
     let (route, kind, user, language) =
-        (dice.of(&ROUTES), dice.of(&KINDS), dice.of(&USERS), dice.of(&["de", "en"]));
+        (dice.of(&ROUTES), dice.of(&faults::KINDS), dice.of(&USERS), dice.of(&["de", "en"]));
     let path = format!("/{route}/{kind}/{}", dice.below(3));
     let method = ["GET", "GET", "GET", "GET", "GET", "GET", "HEAD", "POST"][dice.below(8)];
     let mut request = request(&format!("{method} {path}")).field("Accept-Language", language);
@@ -155,42 +95,28 @@ impl Wish {
             return;
         }
         let text = String::from_utf8_lossy(&got.body);
-        let Some((mark, rest)) = text.split_once(']') else {
+        let Some((text, mark, rest)) = Mark::read(&text) else {
             assert!(got.cut_short.is_some(), "no mark in {got:?}");
             return;
         };
-        let words: Vec<_> = mark.trim_start_matches('[').split(' ').collect();
-        let [path, _, _, made_for, language] = words[..] else { panic!("a strange mark: {mark}") };
-        let (made_for, language) = (&made_for["for=".len()..], &language["lang=".len()..]);
-        assert_eq!(path, self.path);
+        assert_eq!(mark.path, self.path);
         if !matches!(self.kind, "public" | "vary" | "validated") {
-            assert_eq!(made_for, self.user, "{mark} went to {}", self.user);
+            assert_eq!(mark.user, self.user, "{text} went to {}", self.user);
         }
         if self.kind == "vary" {
-            assert_eq!(language, self.language, "{mark}");
+            assert_eq!(mark.language, self.language, "{text}");
         }
-        if matches!(self.kind, "private" | "cookie") && made_for.is_empty() {
-            let owner = *owners.lock().unwrap().entry(mark.to_owned()).or_insert(once);
-            assert_eq!(owner, once, "{mark} went to two");
+        if matches!(self.kind, "private" | "cookie") && mark.user.is_empty() {
+            let owner = *owners.lock().unwrap().entry(text.to_owned()).or_insert(once);
+            assert_eq!(owner, once, "{text} went to two");
         }
-        let length = match self.kind {
-            "large" => 40 * 65536,
-            "crumbs" => 2000,
-            "reset" | "truncated" | "hang" => usize::MAX,
-            _ => 0,
-        };
-        assert!(got.cut_short.is_some() || rest.len() == length, "{} bytes of {mark} look whole", rest.len());
+        let is_whole = faults::length(self.kind) == Some(rest.len());
+        assert!(got.cut_short.is_some() || is_whole, "{} bytes of {text} look whole", rest.len());
     }
 }
 
 /// One client until the end of the round; how many requests it made.
-async fn client(
-    number: usize,
-    seed: u64,
-    proxy: std::net::SocketAddr,
-    end: Instant,
-    owners: Owners,
-) -> usize {
+async fn client(number: usize, seed: u64, proxy: SocketAddr, end: Instant, owners: Owners) -> usize {
     let mut dice = Dice(seed.wrapping_mul(1_000_003).wrapping_add(number as u64));
     let mut made = 0;
     while Instant::now() < end {
@@ -216,12 +142,12 @@ async fn client(
 }
 
 /// Sends a request and goes away before long, whatever has come by then.
-async fn leave(wish: &Wish, proxy: std::net::SocketAddr, after: Duration) {
+async fn leave(wish: &Wish, proxy: SocketAddr, after: Duration) {
     let _ = tokio::time::timeout(after, wish.request.try_send(proxy)).await;
 }
 
 /// Reads a little now and then, and goes away.
-async fn dawdle(wish: &Wish, proxy: std::net::SocketAddr, times: usize) {
+async fn dawdle(wish: &Wish, proxy: SocketAddr, times: usize) {
     let mut connection = Connection::open(proxy).await;
     connection.send(wish.request.bytes()).await;
     for _ in 0..times {
@@ -233,13 +159,18 @@ async fn dawdle(wish: &Wish, proxy: std::net::SocketAddr, times: usize) {
     }
 }
 
-/// Nothing is held any more, and nothing went wrong inside.
-async fn assert_settled(proxy: &Proxy, origin: &Origin, before: u64) {
+/// Neither requests nor permits are held any more, and nothing has panicked.
+async fn nothing_is_held(proxy: &Proxy) {
     for name in ["forebay_requests_in_progress", "forebay_in_flight", "forebay_queue_depth"] {
         proxy.wait_for_metric(name, &[], 0.0).await;
     }
-    wait_until("the origin is left alone", || async { origin.active("*") == 0 }).await;
     assert_eq!(proxy.metric("forebay_panics_total", &[]).await, 0.0);
+}
+
+/// As `nothing_is_held`, and what may stay is within its bounds.
+async fn assert_settled(proxy: &Proxy, origin: &Origin, before: u64) {
+    nothing_is_held(proxy).await;
+    wait_until("the origin is left alone", || async { origin.active("*") == 0 }).await;
     let stored = proxy.metric("forebay_cache_bytes", &[]).await;
     assert!(stored <= 8.8 * MIB as f64, "{stored} bytes are stored");
     let grown = proxy.resident().saturating_sub(before) / MIB;
@@ -247,12 +178,15 @@ async fn assert_settled(proxy: &Proxy, origin: &Origin, before: u64) {
     assert!(proxy.descriptors() < 200, "{} descriptors are open", proxy.descriptors());
 }
 
+fn variable(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "goes on for as long as FOREBAY_SOAK says: script/soak"]
 async fn nothing_breaks_however_long_it_goes_on() {
-    let length: u64 = std::env::var("FOREBAY_SOAK").ok().and_then(|text| text.parse().ok()).unwrap_or(60);
-    let seed = std::env::var("FOREBAY_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
-    let origin = origin();
+    let (length, seed) = (variable("FOREBAY_SOAK", 60), variable("FOREBAY_SEED", 1));
+    let origin = faults::origin();
     let proxy = Proxy::start(&origin, CONFIG).await;
     let (began, before, mut total) = (Instant::now(), proxy.resident(), 0);
     for round in 0.. {

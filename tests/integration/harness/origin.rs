@@ -16,8 +16,8 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::oneshot;
 
 use super::script::Script;
-pub(crate) use ledger::Body;
-use ledger::{Ledger, Seen};
+use ledger::Ledger;
+pub(crate) use ledger::{Body, Seen};
 
 type Answer = Arc<dyn Fn(&Seen) -> Script + Send + Sync>;
 
@@ -138,6 +138,11 @@ impl Origin {
     /// Forgets all requests so far; none may be at work.
     pub(crate) fn forget(&self) {
         self.shared.ledger.forget();
+    }
+
+    /// Forgets the requests that are over, and gives them back.
+    pub(crate) fn take_finished(&self) -> Vec<Seen> {
+        self.shared.ledger.take_finished()
     }
 
     /// How many connections were opened.

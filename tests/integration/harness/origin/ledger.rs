@@ -1,6 +1,6 @@
 //! The origin's memory: every request that reached it, and which were at work at the same time.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
 
 use crate::harness::wire::Head;
@@ -96,7 +96,9 @@ pub(crate) struct Ledger(Mutex<Pages>);
 
 #[derive(Debug, Default)]
 struct Pages {
-    requests: Vec<Seen>,
+    requests: BTreeMap<usize, Seen>,
+    /// How many there were, those that are forgotten included.
+    numbered: usize,
     events: Vec<Event>,
     by_path: HashMap<(String, String), usize>,
 }
@@ -118,18 +120,19 @@ impl Ledger {
     /// Enters a request; fills in its `nth`.
     pub(crate) fn begin(&self, seen: &mut Seen) -> AtWork<'_> {
         let mut pages = self.0.lock().unwrap();
-        let number = pages.requests.len();
+        let number = pages.numbered;
+        pages.numbered += 1;
         let same = pages.by_path.entry((seen.method.clone(), seen.path().to_owned())).or_default();
         seen.nth = *same;
         *same += 1;
-        pages.requests.push(seen.clone());
+        pages.requests.insert(number, seen.clone());
         pages.events.push(Event::Begin(number));
         AtWork { ledger: self, number }
     }
 
     pub(crate) fn seen(&self, pattern: &str) -> Vec<Seen> {
         let wanted = |seen: &&Seen| pattern == "*" || seen.matches(pattern);
-        self.0.lock().unwrap().requests.iter().filter(wanted).cloned().collect()
+        self.0.lock().unwrap().requests.values().filter(wanted).cloned().collect()
     }
 
     /// Forgets all requests, none of which may be at work.
@@ -138,10 +141,26 @@ impl Ledger {
         *self.0.lock().unwrap() = Pages::default();
     }
 
+    /// Forgets the requests that are over, and gives them back; those at work stay, and their number is the most so far.
+    pub(crate) fn take_finished(&self) -> Vec<Seen> {
+        let mut pages = self.0.lock().unwrap();
+        let mut at_work = BTreeMap::new();
+        let mut finished = Vec::new();
+        for event in std::mem::take(&mut pages.events) {
+            match event {
+                Event::Begin(number) => at_work.extend(pages.requests.remove_entry(&number)),
+                Event::End(number) => finished.extend(at_work.remove(&number)),
+            }
+        }
+        pages.events = at_work.keys().map(|number| Event::Begin(*number)).collect();
+        pages.requests = at_work;
+        finished
+    }
+
     /// How many are at work now, and how many were at most.
     pub(crate) fn at_once(&self, pattern: &str) -> (usize, usize) {
         let pages = self.0.lock().unwrap();
-        let wanted = |number: usize| pattern == "*" || pages.requests[number].matches(pattern);
+        let wanted = |number: usize| pattern == "*" || pages.requests[&number].matches(pattern);
         let (mut now, mut most) = (0, 0);
         for event in &pages.events {
             match *event {
@@ -158,7 +177,7 @@ impl Ledger {
 impl AtWork<'_> {
     /// Writes down what has become known of the request since it began.
     pub(crate) fn update(&self, seen: &Seen) {
-        self.ledger.0.lock().unwrap().requests[self.number] = seen.clone();
+        self.ledger.0.lock().unwrap().requests.insert(self.number, seen.clone());
     }
 }
 
