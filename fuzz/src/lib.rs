@@ -1,7 +1,7 @@
 //! Whatever reads what a peer says, fed with anything: each module is one target, a function that takes bytes and panics
 //! where a promise is broken.
 //!
-//! `cargo +nightly fuzz run NAME` searches; `tests/fuzz.rs` of the crate above includes this file and replays the corpus and
+//! `cargo fuzz run NAME` searches; `tests/fuzz.rs` of the crate above includes this file and replays the corpus and
 //! mutations of it with a stable compiler.
 
 pub mod cache_control;
