@@ -3,12 +3,16 @@
 //! A head and a short body are two pieces. Copying them together and sending once costs the kernel less than a vectored
 //! write does; large pieces are not copied.
 
+mod calling;
+
 use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use hyper::rt::{Read, ReadBufCursor, Write};
+
+pub use self::calling::Calling;
 
 /// Pieces that are at most this long together are copied.
 const ONE_WRITE: usize = 8 * 1024;

@@ -13,6 +13,7 @@ use super::listener::Wire;
 use super::watch::Entered;
 use super::watched::Watched;
 use super::{Bounds, Handler, Peer, http1, http2};
+use crate::http::io::Calling;
 
 /// What a connection runs over.
 pub trait Stream: Read + Write + Send + Unpin + 'static {
@@ -26,6 +27,12 @@ impl Stream for TokioIo<Wire> {
         if let Either::Left(Either::Left(tcp)) = self.inner() {
             let _ = tcp.set_zero_linger();
         }
+    }
+}
+
+impl<I: Stream> Stream for Calling<I> {
+    fn break_off(&self) {
+        self.inner().break_off();
     }
 }
 

@@ -16,6 +16,7 @@ use super::connection::{self, Protocol, Stream};
 use super::tls::Tls;
 use super::watch::{Call, Connections, Entered};
 use super::{Handler, Peer};
+use crate::http::io::Calling;
 use crate::http::scheme::Scheme;
 
 /// How long accepting rests when the process is out of descriptors.
@@ -77,11 +78,11 @@ impl<H: Handler> Server<H> {
                         }
                         (Socket::Tcp(stream), None) => {
                             let stream = Either::Left(Either::Left(stream));
-                            tasks.spawn(self.serve(TokioIo::<Wire>::new(stream), remote, place));
+                            tasks.spawn(self.serve(over(stream), remote, place));
                         }
                         (Socket::Unix(stream), _) => {
                             let stream = Either::Left(Either::Right(stream));
-                            tasks.spawn(self.serve(TokioIo::<Wire>::new(stream), remote, place));
+                            tasks.spawn(self.serve(over(stream), remote, place));
                         }
                     }
                 }
@@ -165,14 +166,18 @@ impl<H: Handler> Server<H> {
                 shaken = Box::pin(tls.shake_hands(stream)) => shaken,
             };
             let Some((stream, protocol)) = shaken else { return connections.failed_handshakes.inc() };
-            let stream: Wire = Either::Right(stream);
-            connection::serve(TokioIo::new(stream), protocol, entered, peer, handler, bounds).await;
+            let stream = over(Either::Right(stream));
+            connection::serve(stream, protocol, entered, peer, handler, bounds).await;
         }
     }
 }
 
 /// One type for all that is accepted: the protocol machines are there once.
 pub(super) type Wire = Either<Either<TcpStream, UnixStream>, Box<TlsStream<TcpStream>>>;
+
+fn over(wire: Wire) -> Calling<TokioIo<Wire>> {
+    Calling::new(TokioIo::new(wire))
+}
 
 /// A client that left between the handshake and `accept`.
 fn is_about_one_connection(error: &io::Error) -> bool {
