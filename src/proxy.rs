@@ -32,10 +32,11 @@ mod write;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::request::Parts;
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{Request, Response, StatusCode, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
@@ -46,10 +47,11 @@ use self::exchange::Exchange;
 pub use self::job::{keep_jobs, restore_jobs};
 pub use self::warm::Warmed;
 use crate::cache::{CACHE_STATUS, CacheStatus, Completion, Forward, Forwarded, Lookup, Selected, StaleUse};
+use crate::http::fields::Present;
 use crate::metrics::CacheResult;
 use crate::policy::{Policy, State};
 use crate::refusal::{ALLOWED_METHODS, Refusal};
-use crate::server::{Bounds, Handler, Peer, Tls};
+use crate::server::{Answering, Bounds, Handler, Peer, Tls};
 
 /// The proxy: what survives reloads, and the policy in force.
 #[derive(Debug, Clone)]
@@ -63,36 +65,29 @@ pub struct Proxy {
 impl Handler for Proxy {
     type Body = Body;
 
-    async fn handle(&self, request: Request<Incoming>, peer: &Arc<Peer>) -> Response<Body> {
+    fn handle(self: &Arc<Self>, request: Request<Incoming>, peer: &Arc<Peer>) -> Answering<Body> {
         let panics = &self.state.listener.panics;
-        let mut exchange = Box::new(Exchange::begin(&self.state, &request, peer));
+        let present = Present::of(request.headers());
+        let mut exchange = Box::new(Exchange::begin(&self.state, &request, present, peer));
         let (parts, body) = request.into_parts();
-        let is_awaited = !body.is_end_stream() && parts.headers.contains_key(header::EXPECT);
-        let mut body = Some(body);
-        let answer = match mishap::caught(|| self.at_once(parts, &body, &mut exchange), panics) {
-            Ok(Step::Answered(response)) => Ok(response),
-            // In a box of its own: a hit must not carry the memory that a slower way needs.
+        let is_awaited = !body.is_end_stream() && present.has_expect();
+        let step = mishap::caught(|| self.at_once(parts, present, Some(&body), &mut exchange), panics);
+        let refusal = match step {
+            Ok(Step::Answered(response)) => return Answering::now(exchange.answered(response)),
             Ok(Step::Onward(asked, missed)) => {
-                let answer = Box::pin(self.in_time(asked, missed, &mut body, &mut exchange));
-                mishap::caught_in_time(answer, panics).await
+                return Answering::later(Arc::clone(self).onward(
+                    asked,
+                    missed,
+                    (body, is_awaited),
+                    exchange,
+                ));
             }
-            Err(refusal) => Err(refusal),
+            Err(refusal) => refusal,
         };
-        let refused = answer.as_ref().err().map(Refusal::is_about_framing);
-        let mut can_go_on = true;
-        if let (Some(is_about_framing), Some(body)) = (refused, body.take_if(|body| !body.is_end_stream())) {
-            can_go_on = Box::pin(intake::settle(body, !is_awaited && !is_about_framing, peer)).await;
+        if body.is_end_stream() {
+            return Answering::now(exchange.refused(&refusal));
         }
-        match answer {
-            Ok(response) => exchange.answered(response),
-            Err(refusal) => {
-                let mut response = exchange.refused(&refusal);
-                if !can_go_on {
-                    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-                }
-                response
-            }
-        }
+        Answering::later(intake::settled(body, is_awaited, exchange, refusal))
     }
 
     fn bounds(&self) -> Bounds {
@@ -115,7 +110,7 @@ impl Handler for Proxy {
 enum Step {
     Answered(Response<Body>),
     /// On to the upstream; what was missed in the store, unless the request has no business there.
-    Onward(Box<Asked>, Option<Missed>),
+    Onward(Box<Asked>, Option<Box<Missed>>),
 }
 
 /// A request that no stored response answers, and why.
@@ -140,10 +135,11 @@ impl Proxy {
     fn at_once(
         &self,
         parts: Parts,
-        body: &Option<Incoming>,
+        present: Present,
+        body: Option<&Incoming>,
         exchange: &mut Exchange,
     ) -> Result<Step, Refusal> {
-        let asked = intake::receive(parts, body.as_ref(), &self.policy.load(), &self.state, exchange)?;
+        let asked = intake::receive(parts, present, body, &self.policy.load(), &self.state, exchange)?;
         let Some(asked) = asked else { return Ok(Step::Answered(about_the_server())) };
         if asked.may_be_repeated() {
             // Charged when it is known that no equal one is under way.
@@ -181,7 +177,29 @@ impl Proxy {
             Lookup::Forward(reason) => self.missed(query, reason, is_part),
             Lookup::OnlyIfCached => return Err(Refusal::OnlyIfCached),
         };
-        Ok(Step::Onward(asked, Some(missed)))
+        Ok(Step::Onward(asked, Some(Box::new(missed))))
+    }
+
+    /// The stages that wait, and then the answer.
+    async fn onward(
+        self: Arc<Self>,
+        asked: Box<Asked>,
+        missed: Option<Box<Missed>>,
+        (body, is_awaited): (Incoming, bool),
+        mut exchange: Box<Exchange>,
+    ) -> Response<Body> {
+        let mut body = Some(body);
+        let answer = {
+            let answer = pin!(self.in_time(asked, missed, &mut body, &mut exchange));
+            mishap::caught_in_time(answer, &self.state.listener.panics).await
+        };
+        match answer {
+            Ok(response) => exchange.answered(response),
+            Err(refusal) => match body.take_if(|body| !body.is_end_stream()) {
+                Some(body) => Box::pin(intake::settled(body, is_awaited, exchange, refusal)).await,
+                None => exchange.refused(&refusal),
+            },
+        }
     }
 
     /// The stages that wait: collapse, upstream-charged limits, permit or queue, upstream. The body is taken by the one
@@ -189,31 +207,29 @@ impl Proxy {
     async fn in_time(
         &self,
         asked: Box<Asked>,
-        missed: Option<Missed>,
+        missed: Option<Box<Missed>>,
         body: &mut Option<Incoming>,
         exchange: &mut Exchange,
     ) -> Result<Response<Body>, Refusal> {
-        let began = exchange.began;
-        let limited = asked.route().timeout.map(|limit| (began + limit, Arc::clone(asked.route())));
-        let answer = async {
-            match missed {
-                // What is stored is validated as a whole, and then cut.
-                Some(missed) if missed.stale.is_some() || asked.may_share() => {
-                    Box::pin(self.fly(asked, missed, exchange)).await
-                }
-                Some(missed) => self.fetch_part(asked, missed.reason, exchange).await,
-                None if asked.may_be_repeated() => Box::pin(self.once(asked, body, exchange)).await,
-                None => {
-                    let reason = if asked.parts.method.is_safe() { Forward::Bypass } else { Forward::Method };
-                    self.forward(asked, body, reason, exchange).await
-                }
-            }
-        };
-        let (answer, deadline, route) = {
-            let mut answer = pin!(answer);
-            let Some((deadline, route)) = limited else { return answer.await };
-            (tokio::time::timeout_at(deadline, answer.as_mut()).await, deadline, route)
-        };
+        match asked.route().timeout {
+            None => self.in_any_time(asked, missed, body, exchange).await,
+            Some(limit) => Box::pin(self.within(limit, asked, missed, body, exchange)).await,
+        }
+    }
+
+    /// The same within the route's timeout.
+    async fn within(
+        &self,
+        limit: Duration,
+        asked: Box<Asked>,
+        missed: Option<Box<Missed>>,
+        body: &mut Option<Incoming>,
+        exchange: &mut Exchange,
+    ) -> Result<Response<Body>, Refusal> {
+        let (began, route) = (exchange.began, Arc::clone(asked.route()));
+        let deadline = began + limit;
+        let answer = self.in_any_time(asked, missed, body, exchange);
+        let answer = tokio::time::timeout_at(deadline, answer).await;
         if let (Err(_), Some(queued)) = (&answer, exchange.queued)
             && let Some(handed_over) = exchange.handed_over(began + queued)
         {
@@ -222,6 +238,29 @@ impl Proxy {
         answer
             .unwrap_or(Err(Refusal::ExchangeTimeout))
             .map(|response| response.map(|body| body.until(deadline)))
+    }
+
+    /// The ways to the upstream. The plain one runs here, the others in boxes of their own: it must not carry the memory
+    /// that they need.
+    async fn in_any_time(
+        &self,
+        asked: Box<Asked>,
+        missed: Option<Box<Missed>>,
+        body: &mut Option<Incoming>,
+        exchange: &mut Exchange,
+    ) -> Result<Response<Body>, Refusal> {
+        match missed {
+            // What is stored is validated as a whole, and then cut.
+            Some(missed) if missed.stale.is_some() || asked.may_share() => {
+                Box::pin(self.fly(asked, *missed, exchange)).await
+            }
+            Some(missed) => Box::pin(self.fetch_part(asked, missed.reason, exchange)).await,
+            None if asked.may_be_repeated() => Box::pin(self.once(asked, body, exchange)).await,
+            None => {
+                let reason = if asked.parts.method.is_safe() { Forward::Bypass } else { Forward::Method };
+                self.forward(asked, body, reason, exchange).await
+            }
+        }
     }
 }
 

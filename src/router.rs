@@ -24,6 +24,8 @@ use self::tree::Node;
 pub struct Router<T> {
     routes: Vec<(Pattern, T)>,
     tree: Node,
+    /// Whether any pattern names a host.
+    looks_at_hosts: bool,
 }
 
 /// A request's route and the parts of the path that its pattern names.
@@ -57,7 +59,7 @@ pub struct Conflict {
 impl<T> Default for Router<T> {
     /// One without routes.
     fn default() -> Self {
-        Self { routes: Vec::new(), tree: Node::default() }
+        Self { routes: Vec::new(), tree: Node::default(), looks_at_hosts: false }
     }
 }
 
@@ -82,7 +84,8 @@ impl<T> Router<T> {
                 tree.insert(pattern.segments(), index);
             }
         }
-        Ok(Self { routes, tree })
+        let looks_at_hosts = routes.iter().any(|(pattern, _)| pattern.host().is_some());
+        Ok(Self { routes, tree, looks_at_hosts })
     }
 
     /// The route of a request: `host` is the canonical authority (empty where there is none), `path` the canonical path.
@@ -92,6 +95,11 @@ impl<T> Router<T> {
         let (index, captures) = self.tree.search(rest, 1, Captures::default(), &accepts)?;
         let (pattern, route) = self.routes.get(index)?;
         Some(Match { route, pattern, captures })
+    }
+
+    /// Whether the host makes a difference: where it makes none, any may be given to [`find`](Self::find).
+    pub fn looks_at_hosts(&self) -> bool {
+        self.looks_at_hosts
     }
 
     /// The patterns with their routes, in the order of the list that was built from.

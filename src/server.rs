@@ -14,10 +14,13 @@ mod tls;
 mod watch;
 mod watched;
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::net::IpAddr;
 use std::ops::Deref;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::header::{HeaderMap, HeaderValue};
@@ -42,11 +45,7 @@ pub trait Handler: Send + Sync + 'static {
         + 'static;
 
     /// Answers one request.
-    fn handle(
-        &self,
-        request: Request<Incoming>,
-        peer: &Arc<Peer>,
-    ) -> impl Future<Output = Response<Self::Body>> + Send;
+    fn handle(self: &Arc<Self>, request: Request<Incoming>, peer: &Arc<Peer>) -> Answering<Self::Body>;
 
     /// The bounds in force now.
     fn bounds(&self) -> Bounds;
@@ -56,6 +55,41 @@ pub trait Handler: Send + Sync + 'static {
 
     /// How many connections `address` may have open; `None`: any number.
     fn seats(&self, address: IpAddr) -> Option<usize>;
+}
+
+/// An answer that is there, or on its way. What needs no waiting needs no memory of its own, and little is moved.
+pub enum Answering<B> {
+    /// There, until it is taken.
+    Now(Option<Response<B>>),
+    /// On its way.
+    Later(Pin<Box<dyn Future<Output = Response<B>> + Send>>),
+}
+
+impl<B> Answering<B> {
+    /// It is there.
+    pub fn now(response: Response<B>) -> Self {
+        Self::Now(Some(response))
+    }
+
+    /// It will be.
+    pub fn later(answer: impl Future<Output = Response<B>> + Send + 'static) -> Self {
+        Self::Later(Box::pin(answer))
+    }
+}
+
+impl<B> Unpin for Answering<B> {}
+
+impl<B> Future for Answering<B> {
+    type Output = Result<Response<B>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut *self {
+            Self::Now(response) => {
+                response.take().map_or(Poll::Pending, |response| Poll::Ready(Ok(response)))
+            }
+            Self::Later(answer) => answer.as_mut().poll(cx).map(Ok),
+        }
+    }
 }
 
 /// The bounds on a connection.

@@ -7,20 +7,20 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 /// Fields that end at this hop whatever `Connection` says (RFC 9110 section 7.6.1), and some that have no honest use
 /// beyond it.
-const HOP_BY_HOP: [HeaderName; 10] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::TE,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
+static HOP_BY_HOP: [(HeaderName, u16); 10] = [
+    (header::CONNECTION, Present::CONNECTION),
+    (HeaderName::from_static("keep-alive"), Present::KEEP_ALIVE),
+    (HeaderName::from_static("proxy-connection"), Present::RARE),
+    (header::TE, Present::TE),
+    (header::TRANSFER_ENCODING, Present::TRANSFER_ENCODING),
+    (header::UPGRADE, Present::UPGRADE),
     // Of an upgrade to HTTP/2, which is never passed on (RFC 7540 section 3.2.1).
-    HeaderName::from_static("http2-settings"),
+    (HeaderName::from_static("http2-settings"), Present::RARE),
     // Programs that are run by CGI take it for their own `HTTP_PROXY` (httpoxy).
-    HeaderName::from_static("proxy"),
+    (HeaderName::from_static("proxy"), Present::RARE),
     // Framing in disguise: to CGI and WSGI servers an underscore is a dash.
-    HeaderName::from_static("content_length"),
-    HeaderName::from_static("transfer_encoding"),
+    (HeaderName::from_static("content_length"), Present::RARE),
+    (HeaderName::from_static("transfer_encoding"), Present::RARE),
 ];
 
 /// Which of the fields that concern a proxy a head has: found in one walk, so that those it lacks cost no look-up.
@@ -35,13 +35,17 @@ impl Present {
     /// One of those that hardly anybody sends.
     const RARE: u16 = 1 << 4;
     const TRANSFER_ENCODING: u16 = 1 << 5;
-    const HOP_BY_HOP: u16 = (1 << 6) - 1;
     const EXPECT: u16 = 1 << 6;
     const CLAIM: u16 = 1 << 7;
+    const NAMED: u16 = 1 << 8;
+    const REQUEST_ID: u16 = 1 << 9;
 
     /// Walks over a head.
     pub fn of(headers: &HeaderMap) -> Self {
-        Self(headers.keys().fold(0, |present, name| present | bit(name)))
+        Self(headers.iter().fold(0, |present, (name, value)| match bit(name) {
+            Self::CONNECTION if names_fields(value) => present | Self::CONNECTION | Self::NAMED,
+            bit => present | bit,
+        }))
     }
 
     /// Whether `TE` is there.
@@ -54,9 +58,9 @@ impl Present {
         self.0 & Self::UPGRADE != 0
     }
 
-    /// Whether `Connection` is there.
-    pub fn has_connection(self) -> bool {
-        self.0 & Self::CONNECTION != 0
+    /// Whether `Connection` names fields, or what may be some.
+    fn has_named(self) -> bool {
+        self.0 & Self::NAMED != 0
     }
 
     /// Whether `Keep-Alive` is there.
@@ -72,6 +76,11 @@ impl Present {
     /// Whether `Expect` is there.
     pub fn has_expect(self) -> bool {
         self.0 & Self::EXPECT != 0
+    }
+
+    /// Whether `X-Request-Id` is there.
+    pub fn has_request_id(self) -> bool {
+        self.0 & Self::REQUEST_ID != 0
     }
 
     /// Whether there is anything about where the request comes from: see [`is_claim`].
@@ -98,10 +107,12 @@ const TARGETS: [&str; 6] =
 /// `X-Forwarded-*`, `X-Original-*`, `ADDRESSES`, `TARGETS`, with underscores too. Servers that believe such a field
 /// answer for another client, host or path than the one that was routed, limited and stored.
 pub fn is_claim(name: &HeaderName) -> bool {
-    *name == header::FORWARDED
-        || begins_like(name, "x-forwarded-")
-        || begins_like(name, "x-original-")
-        || ADDRESSES.iter().chain(&TARGETS).any(|claim| is_like(name, claim))
+    // The first letters of all of them, which nearly no usual field has.
+    matches!(name.as_str().as_bytes(), [b'x' | b'f', ..] | [b'c', b'l' | b'f', ..] | [b't', b'r', ..])
+        && (*name == header::FORWARDED
+            || begins_like(name, "x-forwarded-")
+            || begins_like(name, "x-original-")
+            || ADDRESSES.iter().chain(&TARGETS).any(|claim| is_like(name, claim)))
 }
 
 /// Whether a claim is about the client's address alone, which is no part of what a response is stored under.
@@ -156,8 +167,8 @@ pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
 /// The same, where it is known what is there.
 pub fn remove_hop_by_hop_of(headers: &mut HeaderMap, present: Present) {
     remove_named_by_connection(headers, present);
-    for name in HOP_BY_HOP.iter().filter(|_| present.0 & Present::HOP_BY_HOP != 0) {
-        if present.0 & bit(name) != 0 {
+    for (name, bit) in &HOP_BY_HOP {
+        if present.0 & bit != 0 {
             headers.remove(name);
         }
     }
@@ -174,6 +185,7 @@ fn bit(name: &HeaderName) -> u16 {
         7 if *name == header::UPGRADE => Present::UPGRADE,
         9 | 13.. if is_claim(name) => Present::CLAIM,
         11 if is_like(name, "x-forwarded") || is_like(name, "x-client-ip") => Present::CLAIM,
+        12 if name.as_str() == "x-request-id" => Present::REQUEST_ID,
         12 if is_like(name, "x-url-scheme") => Present::CLAIM,
         10 if *name == header::CONNECTION => Present::CONNECTION,
         10 if name.as_str() == "keep-alive" => Present::KEEP_ALIVE,
@@ -188,7 +200,7 @@ fn bit(name: &HeaderName) -> u16 {
 /// Removes the fields that `Connection` names, except those of the connection itself and those that nobody may name
 /// away. They are not for the next hop (RFC 9110 section 7.6.1): whatever decides by a field must not see them either.
 pub fn remove_named_by_connection(headers: &mut HeaderMap, present: Present) {
-    if !present.has_connection() {
+    if !present.has_named() {
         return;
     }
     let named: Vec<HeaderName> = headers
@@ -202,6 +214,12 @@ pub fn remove_named_by_connection(headers: &mut HeaderMap, present: Present) {
     for name in named {
         headers.remove(name);
     }
+}
+
+/// Whether a `Connection` line has more to say than whether the connection is kept.
+fn names_fields(connection: &HeaderValue) -> bool {
+    let is_only = |option: &[u8]| connection.as_bytes().eq_ignore_ascii_case(option);
+    !is_only(b"keep-alive") && !is_only(b"close")
 }
 
 /// Options, and fields that are removed anyway, once framing and upgrades are decided by them.
@@ -336,8 +354,12 @@ pub fn content_length(headers: &HeaderMap) -> Option<u64> {
 
 /// A number without sign or blanks, as lengths are written (RFC 9110 section 8.6).
 pub fn plain_number(value: &HeaderValue) -> Option<u64> {
-    let text = value.to_str().ok()?;
-    if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
+    let digits = value.as_bytes();
+    let add = |number: u64, byte: &u8| match byte {
+        b'0'..=b'9' => number.checked_mul(10)?.checked_add(u64::from(byte - b'0')),
+        _ => None,
+    };
+    if digits.is_empty() { None } else { digits.iter().try_fold(0, add) }
 }
 
 #[cfg(test)]

@@ -42,18 +42,19 @@ pub fn canonical_host(text: &str, default_port: u16) -> Result<Cow<'_, str>, Bad
 /// Whether a host is a lower-case name or address, with another port than the default one or none: the usual case,
 /// decided in one walk.
 fn is_plain(text: &[u8], default_port: u16) -> bool {
-    let (name, port) = text.split_at(text.iter().position(|byte| *byte == b':').unwrap_or(text.len()));
     let mut previous = b'.';
-    let is_in_place = |byte: &u8| {
-        // A label is not empty.
-        let is_fine =
-            is_host_byte(*byte) && !byte.is_ascii_uppercase() && !(*byte == b'.' && previous == b'.');
-        previous = *byte;
+    let is_in_place = |byte: &&u8| {
+        let is_fine = match **byte {
+            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'~' => true,
+            // A label is not empty.
+            b'.' => previous != b'.',
+            _ => false,
+        };
+        previous = **byte;
         is_fine
     };
-    name.iter().all(is_in_place)
-        && name.last().is_some_and(|last| *last != b'.')
-        && (port.is_empty() || is_plain_port(port, default_port))
+    let (name, port) = text.split_at(text.iter().take_while(is_in_place).count());
+    name.last().is_some_and(|last| *last != b'.') && (port.is_empty() || is_plain_port(port, default_port))
 }
 
 fn is_plain_port(port: &[u8], default_port: u16) -> bool {

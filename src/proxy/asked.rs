@@ -16,8 +16,9 @@ use crate::client::{ClientAddress, Identity, IdentityFields, KeySpec, PartitionK
 use crate::collapse::FlightKey;
 use crate::dedupe::{Room, Ticket};
 use crate::digest::Digester;
+use crate::http::fields::{self, Present};
 use crate::http::scheme::Scheme;
-use crate::http::{fields, target};
+use crate::http::target;
 use crate::policy::{Collapse, Destination, InFlight, Policy, Route};
 use crate::refusal::Refusal;
 use crate::router::Captures;
@@ -31,6 +32,8 @@ pub(super) const CONDITIONS: [HeaderName; 2] = [header::IF_NONE_MATCH, header::I
 pub(crate) struct Asked {
     /// Its head, canonical.
     pub(crate) parts: Parts,
+    /// What of a proxy's concern its head had when it came.
+    pub(super) present: Present,
     route: Arc<Route>,
     /// What the pattern's captures are called, and where they are in the path.
     names: Arc<[Box<str>]>,
@@ -52,7 +55,7 @@ impl Asked {
     /// A canonical head with what was found out about it.
     #[inline]
     pub(crate) fn new(
-        mut parts: Parts,
+        (mut parts, present): (Parts, Present),
         (Destination { route, captures: names }, captures): (Destination, Captures),
         client: ClientAddress,
         scheme: Scheme,
@@ -66,6 +69,7 @@ impl Asked {
         }
         Self {
             parts,
+            present,
             route,
             names,
             captures,
@@ -184,7 +188,8 @@ impl Asked {
         let mut parts = self.parts.clone();
         parts.method = Method::GET;
         let destination = (found.route.clone(), found.captures);
-        Some(Self::new(parts, destination, self.client, self.scheme, false, self.digester))
+        let head = (parts, self.present);
+        Some(Self::new(head, destination, self.client, self.scheme, false, self.digester))
     }
 
     /// The flight that fetches anew what is served stale; no client's own request joins it.
@@ -233,18 +238,20 @@ impl Asked {
         if let Some(target) = self.shared_target() {
             parts.uri = target;
         }
-        outgoing(parts, self.client, exchange)
+        prepare(&mut parts, self.present, self.client, exchange);
+        parts
     }
 
     /// The same, where the request's own head is not needed any more.
-    pub(super) fn into_outgoing(mut self, exchange: &Exchange) -> Parts {
+    pub(super) fn into_outgoing(mut self: Box<Self>, exchange: &Exchange) -> Parts {
         // What comes may be stored as a part, for all.
         if self.alone() == Some(Alone::Range)
             && let Some(target) = self.shared_target()
         {
             self.parts.uri = target;
         }
-        outgoing(self.parts, self.client, exchange)
+        prepare(&mut self.parts, self.present, self.client, exchange);
+        self.parts
     }
 
     /// The target without what the key ignores, where that is another one.
@@ -266,13 +273,12 @@ impl Asked {
     }
 }
 
-fn outgoing(mut parts: Parts, client: ClientAddress, exchange: &Exchange) -> Parts {
+fn prepare(parts: &mut Parts, present: Present, client: ClientAddress, exchange: &Exchange) {
     let forwarding = Forwarding {
         peer: &exchange.peer.forwarded_for,
         is_trusted: client.via_trusted,
         scheme: exchange.peer.scheme.as_str(),
         request_id: &exchange.id,
     };
-    upstream::prepare_request(&mut parts, &forwarding);
-    parts
+    upstream::prepare_request(parts, present, &forwarding);
 }

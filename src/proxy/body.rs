@@ -176,8 +176,8 @@ impl Body {
     }
 
     /// The request that it answers is over when it is gone.
-    pub(super) fn of(self, exchange: Box<Exchange>) -> Self {
-        Self { exchange: Some(exchange), ..self }
+    pub(super) fn belong_to(&mut self, exchange: Box<Exchange>) {
+        self.exchange = Some(exchange);
     }
 
     /// Ends in an error, but only at the next poll: with the error the protocol machine drops all that it has not

@@ -74,9 +74,10 @@ impl Proxy {
             Box::pin(starting.written_down()).await;
         }
         let writing = Writing::begin(&self.state, &self.policy, &asked);
+        let has_upgrade = asked.present.has_upgrade();
         let (mut request, upload) = self.outgoing(asked, body, exchange);
         exchange.upload.clone_from(&upload);
-        let protocol = request.headers().get(UPGRADE).cloned();
+        let protocol = has_upgrade.then(|| request.headers().get(UPGRADE).cloned()).flatten();
         let upgrade = protocol.map(|protocol| (hyper::upgrade::on(&mut *request), protocol));
         let obtained = if let Some(writing) = writing {
             let tasks = self.state.afterlife.tasks.clone();

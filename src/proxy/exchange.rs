@@ -16,6 +16,7 @@ use super::compress::Wish;
 use super::{Body, request_id};
 use crate::clock::Clock;
 use crate::http::body::UploadOutcome;
+use crate::http::fields::Present;
 use crate::logging::{AccessLog, Entry};
 use crate::metrics::{CacheResult, DedupeResult, RouteMetrics};
 use crate::policy::{Route, State};
@@ -69,14 +70,14 @@ struct Line {
 
 impl Exchange {
     /// A request has come.
-    pub(super) fn begin<B>(state: &State, request: &Request<B>, peer: &Arc<Peer>) -> Self {
+    pub(super) fn begin<B>(state: &State, request: &Request<B>, present: Present, peer: &Arc<Peer>) -> Self {
         let log = state.access_log.load();
         let line = log.is_on().then(|| Box::new(Line::begin(&log, request, peer)));
         let figures = Arc::clone(&state.unrouted);
         Self {
             clock: state.clock,
             began: state.clock.now(),
-            id: request_id::of(request.headers()),
+            id: request_id::of(request.headers(), present),
             method: request.method().clone(),
             status: client_left(),
             bytes: 0,
@@ -196,11 +197,11 @@ impl Exchange {
         if self.has_server_timing {
             self.tell_timing(headers);
         }
-        let response = match self.wish {
-            Some(wish) => wish.grant(response),
-            None => response,
-        };
-        response.map(|body| body.of(self))
+        if let Some(wish) = self.wish {
+            response = wish.grant(response);
+        }
+        response.body_mut().belong_to(self);
+        response
     }
 
     /// A refusal goes out; what was charged for nothing is given back.
@@ -214,7 +215,8 @@ impl Exchange {
         }
         let mut response = refusal.response(&self.id, request_id::spread()).map(Body::whole);
         response.headers_mut().insert(REQUEST_ID, self.id.clone());
-        response.map(|body| body.of(self))
+        response.body_mut().belong_to(self);
+        response
     }
 
     /// Bytes of the body went out.

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::request::Parts;
-use http::{Method, Version, header};
+use http::{HeaderValue, Method, Response, Version, header};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 
+use super::Body;
 use super::asked::Asked;
 use super::exchange::Exchange;
 use crate::http::body::UploadFault;
@@ -34,18 +35,20 @@ const DRAIN_TIME: Duration = Duration::from_secs(1);
 /// What is wrong with it, or that no route matches.
 pub(super) fn receive(
     mut parts: Parts,
+    present: Present,
     body: Option<&Incoming>,
     policy: &Policy,
     state: &State,
     exchange: &mut Exchange,
 ) -> Result<Option<Box<Asked>>, Refusal> {
     let upload = body.map_or(0, |body| body.size_hint().lower());
-    let Some(found) = look(&mut parts, exchange.peer.scheme, upload, policy)? else { return Ok(None) };
+    let scheme = exchange.peer.scheme;
+    let Some(found) = look(&mut parts, present, scheme, upload, policy)? else { return Ok(None) };
     exchange.routed(&found.0.route, &parts);
     let client = exchange.peer.resolve(&policy.trusted_proxies, &parts.headers);
     exchange.asked_by(client.ip);
     let has_body = body.is_some_and(|body| !body.is_end_stream());
-    Ok(Some(Box::new(Asked::new(parts, found, client, exchange.peer.scheme, has_body, state.digester))))
+    Ok(Some(Box::new(Asked::new((parts, present), found, client, scheme, has_body, state.digester))))
 }
 
 /// Checks what the protocol library lets through, canonicalises, and finds the route; `None` for an OPTIONS request that asks
@@ -56,6 +59,7 @@ pub(super) fn receive(
 /// The refusal; the head is canonical if that is [`Refusal::NoRoute`].
 pub(crate) fn look(
     parts: &mut Parts,
+    present: Present,
     scheme: Scheme,
     upload: u64,
     policy: &Policy,
@@ -74,7 +78,6 @@ pub(crate) fn look(
     if parts.uri.path_and_query().is_some_and(|target| target.as_str().len() > longest) {
         return Err(Refusal::TargetTooLong);
     }
-    let present = Present::of(&parts.headers);
     check_framing(parts, present)?;
     if present.has_expect() && !is_expected(parts) {
         return Err(Refusal::UnknownExpectation);
@@ -88,14 +91,15 @@ pub(crate) fn look(
     if parts.uri.path() == "*" || is_last_hop(parts) {
         return Ok(None);
     }
-    let found =
-        policy.router.find(&parts.method, host(&parts.headers), parts.uri.path()).ok_or(Refusal::NoRoute)?;
+    let host = if policy.router.looks_at_hosts() { host(&parts.headers) } else { "" };
+    let found = policy.router.find(&parts.method, host, parts.uri.path()).ok_or(Refusal::NoRoute)?;
     let is_elsewhere = |reading: String| {
-        let other = policy.router.find(&parts.method, host(&parts.headers), &reading);
+        let other = policy.router.find(&parts.method, host, &reading);
         other.is_none_or(|other| !Arc::ptr_eq(&other.route.route, &found.route.route))
     };
     // Where servers read the path in other ways, no reading may lead round the rules of another route.
-    if readings::other_readings(parts.uri.path()).any(is_elsewhere) {
+    let path = parts.uri.path();
+    if readings::has_other_readings(path) && readings::other_readings(path).any(is_elsewhere) {
         return Err(BadTarget::AmbiguousPath.into());
     }
     Ok(Some((found.route.clone(), found.captures)))
@@ -132,10 +136,25 @@ fn is_last_hop(parts: &mut Parts) -> bool {
     hops == 0
 }
 
+/// A refusal of a request whose body was not read, and for which its client may still wait to be asked.
+pub(super) async fn settled(
+    body: Incoming,
+    is_awaited: bool,
+    exchange: Box<Exchange>,
+    refusal: Refusal,
+) -> Response<Body> {
+    let can_go_on = settle(body, !is_awaited && !refusal.is_about_framing(), &exchange.peer).await;
+    let mut response = exchange.refused(&refusal);
+    if !can_go_on {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
 /// Lets the client read a refusal: a small body is read to its end, after a large one the connection lingers. So it does
 /// where the body is not to be read: framing that nobody can trust, a client that waits to be asked for it. Says whether
 /// the connection can be used again.
-pub(super) async fn settle(body: Incoming, may_be_read: bool, peer: &Peer) -> bool {
+async fn settle(body: Incoming, may_be_read: bool, peer: &Peer) -> bool {
     let is_small = body.size_hint().upper().is_none_or(|length| length <= DRAINED);
     let is_read = may_be_read && is_small && drain(body).await;
     if !is_read {

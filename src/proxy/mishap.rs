@@ -20,7 +20,7 @@ pub(super) fn caught<T>(work: impl FnOnce() -> Result<T, Refusal>, panics: &Coun
 
 /// The same for steps that wait.
 pub(super) async fn caught_in_time<T>(
-    mut work: Pin<Box<impl Future<Output = Result<T, Refusal>>>>,
+    mut work: Pin<&mut impl Future<Output = Result<T, Refusal>>>,
     panics: &Counter,
 ) -> Result<T, Refusal> {
     std::future::poll_fn(|cx| match caught(|| Ok(work.as_mut().poll(cx)), panics) {
@@ -32,6 +32,8 @@ pub(super) async fn caught_in_time<T>(
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
     use super::*;
 
     #[tokio::test]
@@ -39,8 +41,8 @@ mod tests {
         let panics = Counter::default();
         let now = caught::<()>(|| panic!("expected by this test"), &panics);
         assert!(matches!(now, Err(Refusal::Internal)));
-        let in_time =
-            caught_in_time::<()>(Box::pin(async { panic!("expected by this test") }), &panics).await;
+        let work = pin!(async { panic!("expected by this test") });
+        let in_time = caught_in_time::<()>(work, &panics).await;
         assert!(matches!(in_time, Err(Refusal::Internal)));
         assert_eq!(panics.value(), 2);
     }

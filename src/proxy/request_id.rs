@@ -6,6 +6,7 @@ use bytes::BytesMut;
 use http::header::{HeaderMap, HeaderValue};
 
 use crate::digest::Digester;
+use crate::http::fields::Present;
 use crate::upstream::REQUEST_ID;
 
 /// The longest id that is kept.
@@ -22,8 +23,8 @@ thread_local! {
 const BLOCK_SIZE: usize = 1024;
 
 /// The request's own id where it is at most 128 visible ASCII characters, else a new one of 32 hexadecimal digits.
-pub(super) fn of(headers: &HeaderMap) -> HeaderValue {
-    match headers.get(REQUEST_ID) {
+pub(super) fn of(headers: &HeaderMap, present: Present) -> HeaderValue {
+    match present.has_request_id().then(|| headers.get(REQUEST_ID)).flatten() {
         Some(id) if is_harmless(id.as_bytes()) => id.clone(),
         _ => made(),
     }
@@ -34,11 +35,10 @@ fn is_harmless(id: &[u8]) -> bool {
 }
 
 fn made() -> HeaderValue {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut text = [b'0'; 32];
-    for (digits, byte) in text.chunks_exact_mut(2).zip(random().to_ne_bytes()) {
-        let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or(b'0');
-        digits.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
+    let mut text = [0; 32];
+    let number = random().to_ne_bytes();
+    for (eight, four) in text.as_chunks_mut().0.iter_mut().zip(number.as_chunks().0) {
+        *eight = digits(u32::from_be_bytes(*four));
     }
     let id = BLOCK.with_borrow_mut(|block| {
         if block.capacity() < text.len() {
@@ -48,6 +48,18 @@ fn made() -> HeaderValue {
         block.split().freeze()
     });
     HeaderValue::from_maybe_shared(id).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+}
+
+/// The eight hexadecimal digits of a number, made side by side.
+fn digits(number: u32) -> [u8; 8] {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    // A byte for each nibble.
+    let halves = u64::from(number) | u64::from(number) << 16;
+    let bytes = halves & 0x0000_ffff_0000_ffff;
+    let bytes = (bytes | bytes << 8) & 0x00ff_00ff_00ff_00ff;
+    let nibbles = (bytes | bytes << 4) & (ONES * 0xf);
+    let letters = (nibbles + ONES * 6) >> 4 & ONES;
+    (nibbles + ONES * u64::from(b'0') + letters * u64::from(b'a' - b'9' - 1)).to_be_bytes()
 }
 
 /// A number in 0..1, to spread the returns of clients that are turned away together.
@@ -85,9 +97,17 @@ mod tests {
     fn harmless_ids_are_kept_and_others_replaced() {
         let given =
             |id: &str| HeaderMap::from_iter([(REQUEST_ID, HeaderValue::from_bytes(id.as_bytes()).unwrap())]);
-        assert_eq!(of(&given("abc-123")), "abc-123");
+        let of = |headers: HeaderMap| of(&headers, Present::of(&headers));
+        assert_eq!(of(given("abc-123")), "abc-123");
         for bad in ["", "a b", "\u{e4}", &"x".repeat(129)] {
-            assert_eq!(of(&given(bad)).len(), 32, "{bad:?}");
+            assert_eq!(of(given(bad)).len(), 32, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn digits_are_hexadecimal() {
+        for number in [0, 0x0123_4567, 0x89ab_cdef, u32::MAX, 0x9a0f_f0a9] {
+            assert_eq!(digits(number), format!("{number:08x}").as_bytes());
         }
     }
 

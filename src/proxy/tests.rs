@@ -1,5 +1,6 @@
 //! The proxy as a whole under paused time: clients and the origin live in memory, everything between is the product's.
 
+mod frugality;
 mod isolation;
 mod reelection;
 

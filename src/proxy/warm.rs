@@ -13,6 +13,7 @@ use super::asked::Asked;
 use super::exchange::Exchange;
 use super::{Body, Proxy, Step, intake};
 use crate::cache::{self, Lookup};
+use crate::http::fields::Present;
 use crate::http::scheme::Scheme;
 use crate::server::Peer;
 
@@ -33,11 +34,12 @@ impl Proxy {
         let began = self.state.clock.now();
         let peer = Arc::new(Peer::own(Scheme::of(url)));
         let request = request(url);
-        let mut exchange = Box::new(Exchange::begin(&self.state, &request, &peer));
+        let present = Present::of(request.headers());
+        let mut exchange = Box::new(Exchange::begin(&self.state, &request, present, &peer));
         exchange.is_own = true;
         let (parts, ()) = request.into_parts();
         let again = parts.clone();
-        let step = self.at_once(parts, &None, &mut exchange);
+        let step = self.at_once(parts, present, None, &mut exchange);
         let answer = match step {
             Ok(Step::Answered(response)) => Ok(response),
             Ok(Step::Onward(asked, missed)) => {
@@ -67,10 +69,11 @@ impl Proxy {
         head: &http::response::Parts,
     ) -> Result<i64, String> {
         let policy = self.policy.load();
-        let found =
-            intake::look(&mut parts, peer.scheme, 0, &policy).ok().flatten().ok_or("no route matches")?;
+        let present = Present::of(&parts.headers);
+        let found = intake::look(&mut parts, present, peer.scheme, 0, &policy);
+        let found = found.ok().flatten().ok_or("no route matches")?;
         let client = peer.resolve(&policy.trusted_proxies, &parts.headers);
-        let asked = Asked::new(parts, found, client, peer.scheme, false, self.state.digester);
+        let asked = Asked::new((parts, present), found, client, peer.scheme, false, self.state.digester);
         if let Some(alone) = asked.alone() {
             return Err(alone.to_string());
         }

@@ -1,10 +1,7 @@
 //! One client connection: HTTP/1.1 first, HTTP/2 where the client opens with its preface or has chosen it by ALPN.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
-use http::{Request, Response};
-use hyper::body::Incoming;
 use hyper::rt::{Read, Write};
 use hyper_util::rt::TokioIo;
 use tokio_util::either::Either;
@@ -68,13 +65,4 @@ pub(super) async fn serve<H: Handler, I: Stream>(
     {
         Box::pin(http2::serve(io, &peer, &handler, bounds, is_draining)).await;
     }
-}
-
-/// Hands one request to the proxy.
-pub(super) async fn answer<H: Handler>(
-    request: Request<Incoming>,
-    peer: Arc<Peer>,
-    handler: Arc<H>,
-) -> Result<Response<H::Body>, Infallible> {
-    Ok(handler.handle(request, &peer).await)
 }

@@ -12,7 +12,7 @@ use hyper::rt::{Read as _, ReadBuf, Write as _};
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 
-use super::connection::{Stream, answer};
+use super::connection::Stream;
 use super::watch::Call;
 use super::watched::Watched;
 use super::{Bounds, Handler, Peer};
@@ -58,9 +58,8 @@ async fn serve_requests<H: Handler, I: Stream>(
     let most = bounds.max_header_bytes;
     builder.half_close(false).max_header_size(most).max_buf_size(most.max(64 * 1024));
     let service = service_fn(|request: Request<Incoming>| {
-        let has_body = !request.body().is_end_stream();
-        peer.watch.has_taken(has_body);
-        answer(request, Arc::clone(peer), Arc::clone(handler))
+        peer.watch.has_taken(!request.body().is_end_stream());
+        handler.handle(request, peer)
     });
     let mut connection = builder.serve_connection(io, service).with_upgrades();
     let mut is_draining = false;

@@ -8,7 +8,6 @@ mod frames;
 mod metered;
 mod streams;
 
-use std::convert::Infallible;
 use std::error::Error as _;
 use std::pin::pin;
 use std::sync::Arc;
@@ -72,7 +71,7 @@ pub(super) async fn serve<H: Handler, I: Stream>(
         let (peer, handler) = (Arc::clone(&peer_of_all), Arc::clone(&handler));
         async move {
             let response = handler.handle(request, &peer).await;
-            Ok::<_, Infallible>(response.map(|body| Handed::new(body, Arc::clone(&peer.watch))))
+            response.map(|answer| answer.map(|body| Handed::new(body, Arc::clone(&peer.watch))))
         }
     });
     let mut connection = pin!(builder.serve_connection(io, service));

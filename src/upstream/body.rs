@@ -153,7 +153,6 @@ impl ResponseBody {
                 if let Some(lease) = &mut this.lease {
                     lease.channel().progressed();
                     if this.incoming.is_end_stream() {
-                        lease.channel().step();
                         this.finish();
                     }
                 }
@@ -164,9 +163,6 @@ impl ResponseBody {
                 Poll::Ready(Some(Err(BodyError::Incomplete)))
             }
             Poll::Ready(None) => {
-                if let Some(lease) = &mut this.lease {
-                    lease.channel().step();
-                }
                 this.finish();
                 Poll::Ready(None)
             }

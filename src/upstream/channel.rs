@@ -87,11 +87,4 @@ impl Channel {
             Self::Stream(stream) => stream.progressed(),
         }
     }
-
-    /// One step of the protocol for which nobody waits.
-    pub(super) fn step(&mut self) {
-        if let Self::Own(connection) = self {
-            connection.step();
-        }
-    }
 }

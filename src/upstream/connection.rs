@@ -174,12 +174,6 @@ impl Connection {
         })
     }
 
-    /// One step of the protocol for which nobody waits.
-    pub(super) fn step(&mut self) {
-        let (driver, has_ended) = (&mut self.driver, &mut self.has_ended);
-        self.relay.unattended(|cx| *has_ended = *has_ended || poll_driver(driver, cx).is_ready());
-    }
-
     /// Ready when nothing has come for `limit`; to be asked while waiting for a chunk.
     pub(super) fn poll_stalled(&mut self, limit: Duration, cx: &mut Context<'_>) -> Poll<()> {
         if !self.timer.is_set() {
@@ -200,7 +194,9 @@ impl Connection {
 
     /// Whether the server has closed it meanwhile, or sent what nobody asked for.
     pub(super) fn is_closed(&mut self) -> bool {
-        self.step();
+        let (driver, has_ended) = (&mut self.driver, &mut self.has_ended);
+        // One step of the protocol, for which nobody waits.
+        self.relay.unattended(|cx| *has_ended = *has_ended || poll_driver(driver, cx).is_ready());
         self.has_ended || self.sender.is_closed()
     }
 

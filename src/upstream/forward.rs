@@ -40,9 +40,8 @@ fn upgrade_of(parts: &request::Parts) -> Option<HeaderValue> {
     is_possible.then(|| protocol.clone())
 }
 
-/// Makes a client's head one that may be sent to a server over HTTP/1.1.
-pub fn prepare_request(parts: &mut request::Parts, forwarding: &Forwarding<'_>) {
-    let present = Present::of(&parts.headers);
+/// Makes a client's head one that may be sent to a server over HTTP/1.1; `present`: what it had when it came.
+pub fn prepare_request(parts: &mut request::Parts, present: Present, forwarding: &Forwarding<'_>) {
     let upgrade = if present.has_upgrade() { upgrade_of(parts) } else { None };
     let takes_trailers = present.has_te() && fields::has_token(&parts.headers, &header::TE, "trailers");
     let received_by = if parts.version == Version::HTTP_2 { "2 forebay" } else { "1.1 forebay" };
@@ -162,7 +161,8 @@ mod tests {
             scheme: "http",
             request_id: &HeaderValue::from_static("id"),
         };
-        prepare_request(&mut parts, &forwarding);
+        let present = Present::of(&parts.headers);
+        prepare_request(&mut parts, present, &forwarding);
         parts.headers
     }
 

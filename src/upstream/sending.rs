@@ -9,16 +9,13 @@ use super::{Commitment, Error, Server};
 use crate::http::body::{RequestBody, UploadOutcome};
 use crate::metrics::Counter;
 
-/// Room for the fields of a usual request, in bytes.
-const USUAL_HEAD: usize = 768;
-
 /// A request on its way.
 #[derive(Debug)]
 pub(super) struct Sending<'c> {
     /// Here until it begins to be sent; back here when not a byte of it was.
     pub(super) request: Option<Box<Request<RequestBody>>>,
     /// A copy of one that may be sent twice, made when a kept connection is about to be tried.
-    spare: Option<Box<Spare>>,
+    spare: Option<Spare>,
     /// Whether not a byte of it was sent so far, or when it last failed.
     pub(super) is_unsent: bool,
     /// Whether it last failed on a kept connection that was closed in that moment.
@@ -91,7 +88,7 @@ impl<'c> Sending<'c> {
     pub(super) fn failed(&mut self, error: Error, unsent: Option<Request<RequestBody>>) {
         self.is_unsent = unsent.is_some();
         let spare = self.spare.take().filter(|_| error == Error::ConnectionTerminated);
-        self.request = unsent.or_else(|| spare.map(|spare| spare.into_request())).map(Box::new);
+        self.request = unsent.or_else(|| spare.map(Spare::into_request)).map(Box::new);
     }
 
     pub(super) fn can_be_sent_again(&self) -> bool {
@@ -110,42 +107,30 @@ impl Drop for Sending<'_> {
     }
 }
 
-/// A copy for a second sending. Nearly none is ever sent, so the fields are kept as text: a copied map costs five times
-/// as much.
+/// A copy for a second sending. Nearly none is ever sent, so the fields are kept as a list: it costs a third of what a
+/// copied map does.
 #[derive(Debug)]
 struct Spare {
     method: Method,
     uri: Uri,
-    /// `name:value` lines.
-    fields: Vec<u8>,
+    fields: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Spare {
     /// Made only where a second sending is allowed: an idempotent method, and no body.
-    fn of(request: &Request<RequestBody>) -> Option<Box<Self>> {
+    fn of(request: &Request<RequestBody>) -> Option<Self> {
         if !request.method().is_idempotent() || !request.body().is_end_stream() {
             return None;
         }
-        let mut fields = Vec::with_capacity(USUAL_HEAD);
-        for (name, value) in request.headers() {
-            for part in [name.as_str().as_bytes(), b":", value.as_bytes(), b"\n"] {
-                fields.extend_from_slice(part);
-            }
-        }
-        Some(Box::new(Self { method: request.method().clone(), uri: request.uri().clone(), fields }))
+        let mut fields = Vec::with_capacity(request.headers().len());
+        fields.extend(request.headers().iter().map(|(name, value)| (name.clone(), value.clone())));
+        Some(Self { method: request.method().clone(), uri: request.uri().clone(), fields })
     }
 
     fn into_request(self) -> Request<RequestBody> {
         let mut request = Request::new(RequestBody::Empty);
-        // Neither a name can hold a colon nor a value a line's end.
-        for line in self.fields.split(|byte| *byte == b'\n') {
-            let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
-            let (name, value) = (line.get(..colon), line.get(colon + 1..));
-            let name = name.and_then(|name| HeaderName::from_bytes(name).ok());
-            let value = value.and_then(|value| HeaderValue::from_bytes(value).ok());
-            if let (Some(name), Some(value)) = (name, value) {
-                request.headers_mut().append(name, value);
-            }
+        for (name, value) in self.fields {
+            request.headers_mut().append(name, value);
         }
         *request.method_mut() = self.method;
         *request.uri_mut() = self.uri;

@@ -13,7 +13,7 @@ use crate::client::{ClientAddress, Identity};
 use crate::config::values::Period;
 use crate::digest::short;
 use crate::http::coding::{Accepted, Coding};
-use crate::http::fields;
+use crate::http::fields::{self, Present};
 use crate::http::scheme::Scheme;
 use crate::http::target::host;
 use crate::policy::{Policy, State};
@@ -111,8 +111,8 @@ impl Report {
     ) -> Self {
         let upload = fields::content_length(&head.headers).unwrap_or(0);
         let has_body = upload > 0 || head.headers.contains_key(http::header::TRANSFER_ENCODING);
-        let scheme = Scheme::of(&head.uri);
-        let found = look(&mut head, scheme, upload, policy);
+        let (scheme, present) = (Scheme::of(&head.uri), Present::of(&head.headers));
+        let found = look(&mut head, present, scheme, upload, policy);
         let address = policy.trusted_proxies.resolve(peer, &head.headers);
         let (route, others) = match &found {
             Ok(Some(_)) | Err(Refusal::NoRoute) => judge(policy, &head),
@@ -139,7 +139,7 @@ impl Report {
         if let Ok(Some(found)) = found {
             let coding = Accepted::of(&head.headers).coding.map_or("none", Coding::as_str);
             report.compress = Some(coding).filter(|_| found.0.route.compress);
-            let asked = Asked::new(head, found, address, scheme, has_body, state.digester);
+            let asked = Asked::new((head, present), found, address, scheme, has_body, state.digester);
             report.follow(&asked, state, upstreams);
         }
         report
