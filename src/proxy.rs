@@ -258,7 +258,8 @@ impl Proxy {
             None if asked.may_be_repeated() => Box::pin(self.once(asked, body, exchange)).await,
             None => {
                 let reason = if asked.parts.method.is_safe() { Forward::Bypass } else { Forward::Method };
-                self.forward(asked, body, reason, exchange).await
+                let permit = self.let_through(&asked, exchange).await?;
+                self.send_on(asked, body, reason, exchange, permit).await
             }
         }
     }

@@ -37,7 +37,7 @@ pub use body::{BodyError, ResponseBody};
 pub use cluster::{Cluster, Figures};
 pub use connect::{Address, Connector, Io, Name, Network, Resolver};
 pub use error::Error;
-pub use forward::{Forwarding, REQUEST_ID, prepare_request, prepare_response};
+pub use forward::{Forwarding, REQUEST_ID, prepare_request};
 pub use pool::ServerStats;
 pub use server::{Scheme, Server};
 pub use standing::{BreakerRules, CheckRules, ServerState};

@@ -1,5 +1,7 @@
 //! The scheme under which a client asks: whether its connection is protected by TLS.
 
+use http::HeaderValue;
+
 /// http or https.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Scheme {
@@ -16,6 +18,14 @@ impl Scheme {
         match self {
             Self::Http => "http",
             Self::Https => "https",
+        }
+    }
+
+    /// As the value of a field.
+    pub const fn value(self) -> HeaderValue {
+        match self {
+            Self::Http => const { HeaderValue::from_static("http") },
+            Self::Https => const { HeaderValue::from_static("https") },
         }
     }
 

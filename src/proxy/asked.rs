@@ -277,7 +277,7 @@ fn prepare(parts: &mut Parts, present: Present, client: ClientAddress, exchange:
     let forwarding = Forwarding {
         peer: &exchange.peer.forwarded_for,
         is_trusted: client.via_trusted,
-        scheme: exchange.peer.scheme.as_str(),
+        scheme: exchange.peer.scheme,
         request_id: &exchange.id,
     };
     upstream::prepare_request(parts, present, &forwarding);

@@ -9,6 +9,8 @@ use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, TRANSFE
 use http::{Request, Response, StatusCode};
 use http_body::Body as _;
 use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use tokio::time::Instant;
 
 use super::asked::Asked;
 use super::exchange::Exchange;
@@ -20,6 +22,7 @@ use crate::admission::Permit;
 use crate::cache::{Forward, Forwarded};
 use crate::http::body::{RequestBody, UploadBounds, UploadOutcome};
 use crate::metrics::CacheResult;
+use crate::policy::Route;
 use crate::refusal::Refusal;
 use crate::upstream::{self, ResponseBody};
 
@@ -45,15 +48,23 @@ impl Proxy {
         reason: Forward,
         exchange: &mut Exchange,
     ) -> Result<Response<Body>, Refusal> {
-        exchange.charge(&asked, &asked.route().upstream_rate_limits)?;
-        // In a box of its own, and only where there is a pool: the usual way stays small.
-        let permit = if asked.route().in_flight.is_some() {
-            asked.route().upstream.expect_a_server(self.state.clock.now())?;
-            Box::pin(asked.admit()).await?
-        } else {
-            None
-        };
+        let permit = self.let_through(&asked, exchange).await?;
         self.send_on(asked, body, reason, exchange, permit).await
+    }
+
+    /// The permit, where the route has a pool, and what the upstream's limits charge.
+    pub(super) async fn let_through(
+        &self,
+        asked: &Asked,
+        exchange: &mut Exchange,
+    ) -> Result<Option<Permit>, Refusal> {
+        exchange.charge(asked, &asked.route().upstream_rate_limits)?;
+        if asked.route().in_flight.is_none() {
+            return Ok(None);
+        }
+        asked.route().upstream.expect_a_server(self.state.clock.now())?;
+        // In a box of its own: the usual way stays small.
+        Ok(Box::pin(asked.admit()).await?)
     }
 
     /// Sends on a request that was let through.
@@ -91,25 +102,39 @@ impl Proxy {
                 for_get: None,
             })
         };
-        let answered = self.state.clock.now();
+        let received = obtained.as_ref().ok().map(|obtained| obtained.response.body().received());
+        let answered = received.unwrap_or_else(|| self.state.clock.now());
         if let Some(handed_over) = exchange.handed_over(admitted) {
             let status = obtained.as_ref().ok().map(|obtained| obtained.response.status());
             route.report(handed_over, answered, status);
         }
-        let Obtained { response, permit, birth, for_get } =
-            obtained.map_err(|error| blame(error, upload.as_ref()))?;
+        let mut obtained = obtained.map_err(|error| blame(error, upload.as_ref()))?;
         exchange.upstream = Some(answered.saturating_duration_since(admitted));
         exchange.count_cache(CacheResult::Bypass);
-        let (mut parts, mut body) = response.into_parts();
+        if let Some(watch) = watch
+            && obtained.response.status() != StatusCode::SWITCHING_PROTOCOLS
+        {
+            obtained.response = Box::pin(watch.read_and_tell(admitted, obtained.response)).await;
+        }
+        self.answer_with(obtained, upgrade, &route, (admitted, answered), reason)
+    }
+
+    /// The answer that was obtained, as it goes to the client.
+    fn answer_with(
+        &self,
+        obtained: Obtained,
+        upgrade: Option<(OnUpgrade, HeaderValue)>,
+        route: &Route,
+        (admitted, answered): (Instant, Instant),
+        reason: Forward,
+    ) -> Result<Response<Body>, Refusal> {
+        let Obtained { response, permit, birth, for_get } = obtained;
+        let (mut parts, body) = response.into_parts();
         if parts.status == StatusCode::SWITCHING_PROTOCOLS {
             let (client, protocol) = upgrade.ok_or(Refusal::UnaskedUpgrade)?;
             tunnel::prepare_answer(&mut parts, &protocol)?;
             tunnel::open(&self.state.afterlife, client, body, permit, route.idle_timeout);
             return Ok(Response::from_parts(parts, Body::empty()));
-        }
-        upstream::prepare_response(&mut parts);
-        if let Some(watch) = watch {
-            Box::pin(watch.read(admitted, &parts, &mut body)).await.tell(&mut parts.headers);
         }
         let body = match birth {
             Some(birth) => Body::start(StartBody::new(body, birth)),
@@ -134,7 +159,7 @@ impl Proxy {
         body: &mut Option<Incoming>,
         exchange: &Exchange,
     ) -> (Box<Request<RequestBody>>, Option<UploadOutcome>) {
-        let patience = asked.route().upstream.patience().body;
+        let route = Arc::clone(asked.route());
         let (has_body, read) = (asked.has_body, asked.upload.take());
         let mut parts = asked.into_outgoing(exchange);
         if let Some((read, _room)) = read {
@@ -145,6 +170,7 @@ impl Proxy {
         };
         let listener = self.policy.load().listener;
         let (most, min_rate) = (listener.max_body_bytes, listener.min_body_rate);
+        let patience = route.upstream.patience().body;
         let bounds = UploadBounds { most, patience, min_rate };
         let (body, outcome) = RequestBody::upload(incoming, bounds, self.state.clock);
         if body.size_hint().exact().is_none() {

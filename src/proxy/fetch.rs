@@ -18,7 +18,7 @@ use crate::collapse::{FlightKey, Producer};
 use crate::http::body::RequestBody;
 use crate::policy::{Collapse, Fetched, SharedHead, Sharing, State};
 use crate::refusal::Refusal;
-use crate::upstream::{self, ResponseBody};
+use crate::upstream::ResponseBody;
 
 /// A fetch under way.
 pub(super) struct Fetch {
@@ -105,7 +105,6 @@ impl Fetch {
             };
             asked.route().figures.observe_upstream(exchange.received.saturating_duration_since(requested));
             let (mut parts, body) = response.into_parts();
-            upstream::prepare_response(&mut parts);
             let Some(body) = self.completed(&mut parts, body) else { continue };
             if let Some(answer) = self.answer_from_stale(&producer, &exchange, &parts) {
                 drop((body, permit));

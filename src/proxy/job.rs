@@ -12,7 +12,7 @@ pub(super) use self::start::{Birth, StartBody, Starting, read_on};
 use std::sync::Arc;
 
 use http::header::{self, HeaderMap, HeaderValue};
-use http::{Method, StatusCode, response};
+use http::{Method, Response, StatusCode, response};
 use tokio::time::Instant;
 
 use super::asked::Asked;
@@ -72,6 +72,17 @@ impl Watch {
             }
         };
         Told { job, standing }
+    }
+
+    /// The same, and tells the one who asked: of an answer that nobody else gets.
+    pub(super) async fn read_and_tell(
+        self,
+        asked: Instant,
+        response: Response<ResponseBody>,
+    ) -> Response<ResponseBody> {
+        let (mut parts, mut body) = response.into_parts();
+        self.read(asked, &parts, &mut body).await.tell(&mut parts.headers);
+        Response::from_parts(parts, body)
     }
 }
 

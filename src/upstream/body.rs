@@ -11,6 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use thiserror::Error;
+use tokio::time::Instant;
 
 use super::connect::Io;
 use super::pool::{Lease, TunnelPlace};
@@ -34,6 +35,8 @@ pub struct ResponseBody {
     incoming: Incoming,
     lease: Option<Lease>,
     patience: Duration,
+    /// When the head was there.
+    received: Instant,
     /// Frames that were read ahead, to be read once more.
     ahead: Option<Box<Ahead>>,
     /// What is known already of a whole that the server has sent a part of.
@@ -58,13 +61,23 @@ type Ahead = VecDeque<Result<Frame<Bytes>, BodyError>>;
 
 impl ResponseBody {
     /// Ties a response to the connection it comes from.
-    pub(super) fn attach(response: Response<Incoming>, lease: Lease, patience: Duration) -> Response<Self> {
+    pub(super) fn attach(
+        response: Response<Incoming>,
+        received: Instant,
+        lease: Lease,
+        patience: Duration,
+    ) -> Response<Self> {
         let (parts, incoming) = response.into_parts();
-        let mut body = Self { incoming, lease: Some(lease), patience, ahead: None, around: None };
+        let mut body = Self { incoming, lease: Some(lease), patience, received, ahead: None, around: None };
         if body.incoming.is_end_stream() && parts.status != http::StatusCode::SWITCHING_PROTOCOLS {
             body.finish();
         }
         Response::from_parts(parts, body)
+    }
+
+    /// When the response's head was there.
+    pub fn received(&self) -> Instant {
+        self.received
     }
 
     /// The bare stream behind a 101, with what the server sent right after it.

@@ -17,7 +17,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Semaphore;
 use tower::util::BoxCloneSyncService;
 
-use crate::http::io::Joined;
+use crate::http::io::{Calling, Joined};
 
 /// A byte stream to a server.
 pub trait Io: Read + Write + Send + Unpin + 'static {}
@@ -94,9 +94,12 @@ async fn open(address: Address) -> io::Result<Box<dyn Io>> {
             let stream = TcpStream::connect(address).await?;
             stream.set_nodelay(true)?;
             SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
-            Ok(Box::new(Joined(TokioIo::new(stream))))
+            Ok(Box::new(Calling::new(Joined(TokioIo::new(stream)))))
         }
-        Address::Unix(path) => Ok(Box::new(Joined(TokioIo::new(UnixStream::connect(path).await?)))),
+        Address::Unix(path) => {
+            let stream = UnixStream::connect(path).await?;
+            Ok(Box::new(Calling::new(Joined(TokioIo::new(stream)))))
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HeaderMap, HeaderName};
-use http::{Response, Version};
+use http::{Response, StatusCode, Version};
 use http_body::{Body as _, Frame};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
@@ -96,29 +96,32 @@ impl Connection {
             Some(request) => self.sender.try_send_request(request),
             None => return Err(Error::ConnectionTerminated),
         });
-        let outcome = std::future::poll_fn(|cx| {
+        // Where it lands: handed on from call to call it would be copied at each.
+        let mut outcome = None;
+        std::future::poll_fn(|cx| {
             let (driver, has_ended) = (&mut self.driver, &mut self.has_ended);
             let answer = self.relay.poll(cx, |cx| {
                 *has_ended = *has_ended || poll_driver(driver, cx).is_ready();
-                let answer = response.as_mut().poll(cx);
+                let mut poll = || response.as_mut().poll(cx).map(|answer| outcome = Some(answer));
+                let answer = poll();
                 if *has_ended && answer.is_pending() {
                     // The server has closed the connection, perhaps before it saw a byte of the request.
                     *driver = None;
-                    return response.as_mut().poll(cx);
+                    return poll();
                 }
                 answer
             });
-            if let Poll::Ready(outcome) = answer {
-                return Poll::Ready(Some(outcome));
+            if answer.is_ready() {
+                return Poll::Ready(());
             }
             self.timer.set(watch.as_mut().map(|watch| watch.deadline(self.clock)));
-            self.timer.poll_passed(cx).map(|()| None)
+            self.timer.poll_passed(cx)
         })
         .await;
         self.timer.set(None);
         sending.now = self.clock.now();
         match outcome {
-            Some(Ok(response)) => self.accept(response),
+            Some(Ok(mut response)) => self.accept(&mut response).map(|()| response),
             Some(Err(mut refused)) => {
                 let unsent = refused.take_message();
                 let error = self.cause(&refused.into_error());
@@ -145,15 +148,14 @@ impl Connection {
     }
 
     /// Takes note of what a head says of the connection.
-    fn accept(&mut self, response: Response<Incoming>) -> Result<Response<Incoming>, Error> {
-        let headers = response.headers();
-        let present = Present::of(headers);
-        self.keep_alive = if present.has_keep_alive() { keep_alive(headers) } else { None };
+    fn accept(&mut self, response: &mut Response<Incoming>) -> Result<(), Error> {
+        let present = Present::of(response.headers());
+        self.keep_alive = if present.has_keep_alive() { keep_alive(response.headers()) } else { None };
         // Statuses end at 599 (RFC 9110 section 15).
-        if response.status().as_u16() > 599 || !is_framed_once(headers, present, response.version()) {
+        if response.status().as_u16() > 599 {
             return Err(Error::InvalidResponse);
         }
-        Ok(response)
+        admit(response, present)
     }
 
     /// Reads on until `body`, which this connection feeds, has something.
@@ -240,14 +242,17 @@ impl Watch {
     }
 }
 
-/// Refuses a head whose body could be read in two ways.
-pub(super) fn accept_framing(response: Response<Incoming>) -> Result<Response<Incoming>, Error> {
-    let (headers, version) = (response.headers(), response.version());
-    if is_framed_once(headers, Present::of(headers), version) {
-        Ok(response)
-    } else {
-        Err(Error::InvalidResponse)
+/// Refuses a head whose body could be read in two ways, and takes away what concerned this connection only; of a 101 that
+/// is the word of the new protocol.
+pub(super) fn admit(response: &mut Response<Incoming>, present: Present) -> Result<(), Error> {
+    if !is_framed_once(response.headers(), present, response.version()) {
+        return Err(Error::InvalidResponse);
     }
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        fields::remove_hop_by_hop_of(response.headers_mut(), present);
+    }
+    *response.version_mut() = Version::HTTP_11;
+    Ok(())
 }
 
 /// Whether a head has one known coding, or one length that is a number, or neither. The protocol library reads a body of

@@ -1,12 +1,13 @@
-//! Heads on their way through: what a request must and must not carry upstream, and a response downstream.
+//! A request's head on its way through: what it must and must not carry upstream.
 //!
-//! Promises: nothing that concerned the client's connection reaches the server or the other way round; nobody but a
-//! trusted proxy has a say in who the client is; the server sees `Via`, `X-Forwarded-*` and `X-Request-Id` always.
+//! Promises: nothing that concerned the client's connection reaches the server; nobody but a trusted
+//! proxy has a say in who the client is; the server sees `Via`, `X-Forwarded-*` and `X-Request-Id` always.
 
 use http::header::{self, Entry, HeaderMap, HeaderName, HeaderValue};
-use http::{Method, Version, request, response};
+use http::{Method, Version, request};
 
 use crate::http::fields::{self, Present};
+use crate::http::scheme::Scheme;
 
 /// `X-Request-Id`.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -22,7 +23,7 @@ pub struct Forwarding<'a> {
     /// Whether the peer is a proxy whose forwarding fields are believed.
     pub is_trusted: bool,
     /// The scheme of the listener.
-    pub scheme: &'static str,
+    pub scheme: Scheme,
     /// This request's id.
     pub request_id: &'a HeaderValue,
 }
@@ -44,7 +45,10 @@ fn upgrade_of(parts: &request::Parts) -> Option<HeaderValue> {
 pub fn prepare_request(parts: &mut request::Parts, present: Present, forwarding: &Forwarding<'_>) {
     let upgrade = if present.has_upgrade() { upgrade_of(parts) } else { None };
     let takes_trailers = present.has_te() && fields::has_token(&parts.headers, &header::TE, "trailers");
-    let received_by = if parts.version == Version::HTTP_2 { "2 forebay" } else { "1.1 forebay" };
+    let received_by = match parts.version {
+        Version::HTTP_2 => const { HeaderValue::from_static("2 forebay") },
+        _ => const { HeaderValue::from_static("1.1 forebay") },
+    };
     let headers = &mut parts.headers;
     fields::remove_hop_by_hop_of(headers, present);
     if present.has_expect() {
@@ -62,7 +66,7 @@ pub fn prepare_request(parts: &mut request::Parts, present: Present, forwarding:
     } else {
         tell_of_the_client(headers, forwarding);
     }
-    headers.append(header::VIA, HeaderValue::from_static(received_by));
+    headers.append(header::VIA, received_by);
     headers.insert(REQUEST_ID, forwarding.request_id.clone());
     if takes_trailers {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
@@ -72,12 +76,6 @@ pub fn prepare_request(parts: &mut request::Parts, present: Present, forwarding:
         headers.insert(header::UPGRADE, protocol);
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     }
-    parts.version = Version::HTTP_11;
-}
-
-/// Makes a server's head one that may be sent to a client.
-pub fn prepare_response(parts: &mut response::Parts) {
-    fields::remove_hop_by_hop(&mut parts.headers);
     parts.version = Version::HTTP_11;
 }
 
@@ -96,7 +94,7 @@ fn join_cookies(headers: &mut HeaderMap) {
 fn tell_of_the_client(headers: &mut HeaderMap, forwarding: &Forwarding<'_>) {
     let host = headers.get(header::HOST).cloned();
     headers.append(FORWARDED_FOR, forwarding.peer.clone());
-    headers.append(FORWARDED_PROTO, HeaderValue::from_static(forwarding.scheme));
+    headers.append(FORWARDED_PROTO, forwarding.scheme.value());
     if let Some(host) = host {
         headers.append(FORWARDED_HOST, host);
     }
@@ -118,7 +116,7 @@ fn continue_claims(headers: &mut HeaderMap, forwarding: &Forwarding<'_>) {
         }
     }
     continue_forwarded(headers, forwarding.peer);
-    headers.entry(FORWARDED_PROTO).or_insert(HeaderValue::from_static(forwarding.scheme));
+    headers.entry(FORWARDED_PROTO).or_insert(forwarding.scheme.value());
     if let Some(host) = host {
         headers.entry(FORWARDED_HOST).or_insert(host);
     }
@@ -158,7 +156,7 @@ mod tests {
         let forwarding = Forwarding {
             peer: &HeaderValue::from_static("10.0.0.9"),
             is_trusted,
-            scheme: "http",
+            scheme: Scheme::Http,
             request_id: &HeaderValue::from_static("id"),
         };
         let present = Present::of(&parts.headers);

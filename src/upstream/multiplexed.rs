@@ -21,13 +21,14 @@ use tokio::time::Instant;
 
 use self::driver::Driver;
 use super::addresses::Route;
-use super::connection::{MAX_RESPONSE_HEAD, Watch, accept_framing};
+use super::connection::{MAX_RESPONSE_HEAD, Watch, admit};
 use super::dial::Line;
 use super::sending::Sending;
 use super::{Error, Patience};
 use crate::clock::Clock;
 use crate::clock::deadline::Deadline;
 use crate::http::body::RequestBody;
+use crate::http::fields::Present;
 
 /// Streams at the same time on one connection, where the server allows more.
 const MAX_STREAMS: usize = 100;
@@ -182,7 +183,10 @@ impl Stream {
         self.timer.set(None);
         sending.now = clock.now();
         match outcome {
-            Some(Ok(response)) => accept_framing(response),
+            Some(Ok(mut response)) => {
+                let present = Present::of(response.headers());
+                admit(&mut response, present).map(|()| response)
+            }
             Some(Err(mut refused)) => {
                 let unsent = refused.take_message();
                 self.connection.is_spent.fetch_or(unsent.is_some(), Ordering::Relaxed);

@@ -200,7 +200,7 @@ impl Pool {
         match lease.channel().exchange(sending, patience).await {
             Ok(response) => {
                 self.first_byte.add(sending.now.saturating_duration_since(began));
-                Ok(ResponseBody::attach(response, lease, limits.patience.body))
+                Ok(ResponseBody::attach(response, sending.now, lease, limits.patience.body))
             }
             Err(_) if is_kept && sending.can_be_sent_again() && sending.is_unsent => Err(Tried::Closed),
             Err(error) => {
@@ -220,12 +220,16 @@ impl Pool {
     fn hand_over(self: &Arc<Self>, mut connection: Box<Connection>) {
         loop {
             let mut state = self.state.lock();
-            let Some(waiting) = state.pop_for(&connection) else {
-                if !state.does_anybody_wait() {
-                    connection.idle_since = self.clock.now();
-                    return state.idle.push(connection);
-                }
-                // Those who wait want new ones: it makes room.
+            if !state.does_anybody_wait() {
+                // How old it is will be asked when it is to be used again.
+                connection.idle_since = self.clock.now();
+                return state.idle.push(connection);
+            }
+            let may_be_used = !connection.is_used
+                || self.may_be_kept(&mut connection, &self.limits.load(), self.clock.now());
+            let first = if may_be_used { state.pop_for(&connection) } else { None };
+            let Some(waiting) = first else {
+                // It makes room for a new one.
                 state.open -= 1;
                 drop(state);
                 return self.serve_waiting();
@@ -246,8 +250,7 @@ impl Pool {
     fn put_back(self: &Arc<Self>, mut connection: Box<Connection>) {
         self.busy.dec();
         // A response without a body ends before the protocol machine was told: one more step readies it.
-        let is_ready = connection.is_ready() || (!connection.is_closed() && connection.is_ready());
-        if is_ready && self.may_be_kept(&mut connection, &self.limits.load(), self.clock.now()) {
+        if connection.is_ready() || (!connection.is_closed() && connection.is_ready()) {
             self.hand_over(connection);
         } else {
             drop(connection);

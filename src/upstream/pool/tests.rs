@@ -56,6 +56,7 @@ async fn a_connection_to_an_address_that_has_vanished_is_not_used_again() {
     pool.sweep(clock.now());
     assert_eq!((pool.stats().open, pool.stats().idle), (1, 0));
     leased.give_back();
+    assert!(pool.take_kept(ANY, &limits, clock.now()).is_none());
     assert_eq!(pool.stats().open, 0);
 }
 

@@ -36,6 +36,8 @@ struct Shared {
     answers: Mutex<HashMap<String, Answer>>,
     ledger: Ledger,
     connections: AtomicUsize,
+    /// How many of them have ended.
+    closed: AtomicUsize,
     /// How many responses one connection gives; 0: any number.
     responses_per_connection: AtomicUsize,
 }
@@ -149,6 +151,11 @@ impl Origin {
     pub(crate) fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::Relaxed)
     }
+
+    /// How many of them are closed on this side.
+    pub(crate) fn closed(&self) -> usize {
+        self.shared.closed.load(Ordering::Acquire)
+    }
 }
 
 impl Drop for Origin {
@@ -169,7 +176,11 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     while let Ok((stream, _)) = listener.accept().await {
         let _ = stream.set_nodelay(true);
         let number = shared.connections.fetch_add(1, Ordering::Relaxed);
-        tokio::spawn(exchange::serve(stream, number, Arc::clone(&shared)));
+        let shared = Arc::clone(&shared);
+        tokio::spawn(async move {
+            exchange::serve(stream, number, Arc::clone(&shared)).await;
+            shared.closed.fetch_add(1, Ordering::Release);
+        });
     }
 }
 
