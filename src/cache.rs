@@ -1,7 +1,7 @@
 //! Stored responses: an HTTP shared cache after RFC 9111.
 //!
 //! One request meets the cache like this: [`Cache::lookup`]; on a miss [`Cache::begin`] before the upstream is asked,
-//! [`Cache::judge`] at the response's head, [`Cache::store`] (or [`Cache::freshen`] after a 304) at its end. A write
+//! [`Cache::judge`] at the response's head, [`Cache::gather`] for its body (or [`Cache::freshen`] after a 304). A write
 //! goes through [`Cache::fence`]; operators use the `purge_` methods.
 //!
 //! What is promised: one identity's response reaches another only where the rules allow it; nothing that a purge or a
@@ -13,6 +13,7 @@ mod facts;
 mod fetch;
 mod freshen;
 pub mod freshness;
+mod gathering;
 pub mod key;
 mod lookup;
 mod part;
@@ -31,6 +32,7 @@ mod when;
 pub use body::{Copying, StoredBody};
 pub use facts::{Permission, ResponseFacts};
 pub use fetch::{Exchange, Fetch, Freshened, NotStored};
+pub use gathering::Gathering;
 pub use key::{CacheKey, KeyRules, NamePattern};
 pub use lookup::{Lookup, Query, StaleUse};
 pub use part::{Collection, Completion, Surroundings};
@@ -83,7 +85,8 @@ pub struct Cache {
 pub struct Stats {
     /// Stored responses; purged ones until they are swept out.
     pub entries: u64,
-    /// Memory of all stored responses, in bytes; those counted that were evicted but are still being read.
+    /// Memory of all stored responses, in bytes; those counted that were evicted but are still being read, and what has come
+    /// of large ones that are on their way.
     pub bytes: u64,
     /// The bounds.
     pub limits: Limits,
@@ -133,7 +136,17 @@ impl Cache {
         response: &response::Parts,
         body: impl IntoIterator<Item = Bytes>,
     ) -> Result<Arc<StoredResponse>, NotStored> {
-        let body = Chunks::pack(body);
+        self.store_packed(fetch, plan, request, response, Chunks::pack(body))
+    }
+
+    fn store_packed(
+        &self,
+        fetch: &Fetch,
+        plan: &Plan,
+        request: &HeaderMap,
+        response: &response::Parts,
+        body: Chunks,
+    ) -> Result<Arc<StoredResponse>, NotStored> {
         if !plan.head_only && fields::content_length(&response.headers).is_some_and(|said| said != body.len())
         {
             return Err(NotStored::Truncated);

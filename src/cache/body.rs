@@ -1,6 +1,7 @@
 //! Stored bodies: what is kept, and what a client reads from it.
 
 mod copies;
+mod packing;
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -16,10 +17,11 @@ use crate::metrics::Gauge;
 
 use copies::Copies;
 pub use copies::Copying;
+pub(super) use packing::Packing;
 
 /// Chunks are copied together into blocks of at most this, or of one chunk: none of them keeps a whole read buffer alive,
 /// and what is freed fits what comes next, so that resident memory follows what is counted.
-const BLOCK: usize = 256 << 10;
+pub(super) const BLOCK: usize = 256 << 10;
 
 /// A part of the memory that the store answers for: given back on drop, whoever held it last.
 #[derive(Debug)]

@@ -19,6 +19,9 @@ impl CacheKey {
         self.0.to_be_bytes()
     }
 
+    /// The key of nothing that anybody asks for, but by an accident of one in 2^128.
+    pub(super) const NONE: Self = Self(0);
+
     /// Where parts of it are kept, apart from all wholes. (The key is secret: nobody can find another's key this way.)
     pub(super) fn of_parts(self) -> Self {
         Self(!self.0)

@@ -110,7 +110,7 @@ impl Cache {
     /// # Errors
     ///
     /// See [`NotStored`].
-    pub fn store_beginning(
+    pub(super) fn store_beginning(
         &self,
         fetch: &Fetch,
         plan: &Plan,

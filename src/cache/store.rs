@@ -64,6 +64,8 @@ pub(super) struct Store {
     evictions: Arc<Evictions>,
     max_bytes: AtomicU64,
     max_object: AtomicU64,
+    /// What bodies on their way take already, in bytes. Changed by whose turn it is.
+    reserved: AtomicU64,
     /// Writers take turns: what one makes room for another must not fill.
     turn: Mutex<()>,
 }
@@ -77,6 +79,7 @@ impl Store {
             evictions,
             max_bytes: AtomicU64::new(limits.max_bytes),
             max_object: AtomicU64::new(limits.max_object),
+            reserved: AtomicU64::new(0),
             turn: Mutex::default(),
         }
     }
@@ -126,6 +129,37 @@ impl Store {
         Some(response)
     }
 
+    /// Takes so many bytes more for a body that is on its way, and for them what was used least recently. False where they
+    /// are not to be had: all such bodies together get half of the bound.
+    pub(super) fn reserve(&self, bytes: u64) -> bool {
+        let _turn = self.turn.lock();
+        let before = self.reserved.load(Ordering::Relaxed);
+        let most = (self.max_bytes.load(Ordering::Relaxed) / 2).min(u64::from(u32::MAX));
+        if before + bytes > most {
+            return false;
+        }
+        self.set_reserved(before + bytes);
+        let has_room = self.has_room(0);
+        if !has_room {
+            self.set_reserved(before);
+        }
+        has_room
+    }
+
+    /// Gives back what was reserved.
+    pub(super) fn release(&self, bytes: u64) {
+        let _turn = self.turn.lock();
+        self.set_reserved(self.reserved.load(Ordering::Relaxed).saturating_sub(bytes));
+    }
+
+    /// moka makes room for what it holds: a resource that is nothing but its weight.
+    fn set_reserved(&self, bytes: u64) {
+        self.reserved.store(bytes, Ordering::Relaxed);
+        let entries = self.entries.load_full();
+        entries.insert(CacheKey::NONE, Arc::new(Resource::placeholder(bytes)));
+        entries.run_pending_tasks();
+    }
+
     /// Takes one response out.
     pub(super) fn discard(&self, key: CacheKey, response: &Arc<StoredResponse>) {
         let entries = self.entries.load();
@@ -143,7 +177,7 @@ impl Store {
             let (dropped, left) =
                 resource.retain(|variant| variant.is_valid(sequence), StoredResponse::be_evicted);
             swept += dropped;
-            if left == 0 {
+            if left == 0 && *key != CacheKey::NONE {
                 entries.invalidate(&*key);
             }
         }
@@ -165,8 +199,9 @@ impl Store {
         }
         let (old, new) = (self.entries.load_full(), entries(limits, &self.evictions));
         old.iter().for_each(|(key, resource)| new.insert(*key, resource));
-        new.run_pending_tasks();
         self.entries.store(Arc::new(new));
+        // In use now, whenever it moved.
+        self.set_reserved(self.reserved.load(Ordering::Relaxed));
     }
 
     pub(super) fn limits(&self) -> Limits {
@@ -180,8 +215,10 @@ impl Store {
         &self.evictions
     }
 
+    /// What counts for the bound: what is stored, what was and is still read, and what is on its way.
     pub(super) fn live_bytes(&self) -> u64 {
-        u64::try_from(self.live.value()).unwrap_or_default()
+        let live = u64::try_from(self.live.value()).unwrap_or_default();
+        live.saturating_add(self.reserved.load(Ordering::Relaxed))
     }
 
     /// Evicted responses that somebody still reads take room, too.
@@ -219,9 +256,15 @@ struct Resource {
     variants: ArcSwap<Vec<Arc<StoredResponse>>>,
     /// In seconds, from the last change.
     keep_for: AtomicU64,
+    /// What is held back under the name of no resource, in bytes.
+    reserved: u64,
 }
 
 impl Resource {
+    fn placeholder(reserved: u64) -> Self {
+        Self { reserved, keep_for: AtomicU64::new(u64::from(u32::MAX)), ..Self::default() }
+    }
+
     /// Puts a response in front; returns how many had to go because there are too many.
     fn add(
         &self,
@@ -286,7 +329,7 @@ impl Resource {
 
     fn weight(&self) -> u32 {
         let weight: u64 = self.variants.load().iter().map(|variant| variant.weight()).sum();
-        u32::try_from(weight).unwrap_or(u32::MAX)
+        u32::try_from(weight + self.reserved).unwrap_or(u32::MAX)
     }
 }
 

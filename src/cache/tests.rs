@@ -24,7 +24,7 @@ type Fields<'a> = &'a [(HeaderName, &'a str)];
 
 /// A cache with one resource and an origin that the tests play themselves; all in paused time.
 struct Bench {
-    cache: Cache,
+    cache: Arc<Cache>,
     clock: Clock,
     digester: Digester,
     policy: CachePolicy,
@@ -33,7 +33,7 @@ struct Bench {
 impl Bench {
     fn new(policy: CachePolicy) -> Self {
         let clock = Clock::start();
-        let cache = Cache::new(clock, Limits { max_bytes: 64 * MIB, max_object: 8 * MIB });
+        let cache = Arc::new(Cache::new(clock, Limits { max_bytes: 64 * MIB, max_object: 8 * MIB }));
         Self { cache, clock, digester: Digester::random(), policy }
     }
 
@@ -81,6 +81,11 @@ impl Bench {
         let judgement = self.cache.judge(&self.policy, &self.exchange(request), response);
         let plan = judgement.verdict.map_err(NotStored::Unstorable)?;
         self.cache.store(fetch, &plan, &request.headers, response, [body])
+    }
+
+    fn gather(&self, request: &request::Parts, response: &response::Parts) -> Gathering {
+        let judgement = self.cache.judge(&self.policy, &self.exchange(request), response);
+        self.cache.gather(judgement.verdict.unwrap(), None)
     }
 
     fn fresh(&self, request: &request::Parts) -> Selected {

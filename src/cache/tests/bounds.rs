@@ -58,6 +58,51 @@ fn what_is_still_read_counts_and_keeps_others_out() {
     store(8).unwrap();
 }
 
+/// Takes so much of a body; whether there was room for it.
+fn arrive(gathering: &mut Gathering, bytes: u64) -> bool {
+    (0..bytes / (MIB / 4)).all(|_| gathering.add(&mut large(MIB / 4)).is_some())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_arrives_has_its_place_before_it_is_stored() {
+    let bench = Bench::standard();
+    for number in 0..7 {
+        let fetch = bench.begin(&path(number));
+        bench.finish(&fetch, &path(number), &for_a_minute(), large(8 * MIB)).unwrap();
+    }
+    let (request, fetch) = (path(9), bench.begin(&path(9)));
+    let mut gathering = bench.gather(&request, &for_a_minute());
+    assert!(arrive(&mut gathering, MIB / 4));
+    assert_eq!(bench.cache.stats().entries, 7, "most bodies are small, and cost no look at the store");
+    for _ in 0..7 {
+        assert!(arrive(&mut gathering, MIB));
+        assert!(bench.cache.stats().bytes <= 64 * MIB, "{:?}", bench.cache.stats());
+    }
+    assert_eq!((bench.cache.stats().entries, bench.outcome(&path(0))), (6, "uri-miss"));
+    gathering.store(&fetch, &request.headers, &for_a_minute()).unwrap();
+    assert_eq!((bench.cache.stats().entries, bench.outcome(&request)), (7, "fresh"));
+    let stored = bench.cache.stats().bytes;
+    let mut broken_off = bench.gather(&path(10), &for_a_minute());
+    assert!(arrive(&mut broken_off, 8 * MIB));
+    bench.cache.sweep();
+    drop(broken_off);
+    assert!(bench.cache.stats().bytes < stored, "others have gone for it, and its place is free");
+}
+
+#[tokio::test(start_paused = true)]
+async fn bodies_that_arrive_get_half_of_the_store() {
+    let bench = Bench::standard();
+    let mut gatherings: Vec<_> = (0..6).map(|number| bench.gather(&path(number), &for_a_minute())).collect();
+    let came: Vec<_> = gatherings.iter_mut().map(|gathering| arrive(gathering, 8 * MIB)).collect();
+    assert_eq!(came, [true, true, true, true, false, false]);
+    assert_eq!((bench.cache.stats().bytes, bench.cache.stats().refused), (32 * MIB, 2));
+    bench.cache.set_limits(Limits { max_bytes: 32 * MIB, max_object: 8 * MIB });
+    drop(gatherings);
+    assert_eq!(bench.cache.stats().bytes, 0);
+    let mut too_large = bench.gather(&path(7), &for_a_minute());
+    assert!(!arrive(&mut too_large, 9 * MIB));
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_least_recently_used_goes_first() {
     let bench = Bench::standard();

@@ -182,12 +182,6 @@ impl<C: Cargo> Producer<C> {
         .await;
     }
 
-    /// The body so far, where all of it is still kept.
-    pub fn whole(&self) -> Option<Vec<Bytes>> {
-        let state = self.flight.state.lock();
-        state.is_whole.then(|| state.blocks.all())
-    }
-
     /// The body is complete.
     pub fn finish(mut self, trailers: Option<HeaderMap>) {
         self.is_done = true;

@@ -7,7 +7,7 @@ use http_body_util::BodyExt as _;
 
 use super::{Fetch, copy};
 use crate::admission::Permit;
-use crate::cache::{self, Forward, Forwarded, NotStored, Plan, Precondition, ResponseFacts};
+use crate::cache::{self, Forward, Forwarded, Gathering, NotStored, Plan, Precondition, ResponseFacts};
 use crate::collapse::Producer;
 use crate::http::fields;
 use crate::policy::{LiveHead, Private, SharedHead, Sharing};
@@ -38,7 +38,7 @@ impl Fetch {
             job.tell(&mut parts.headers);
         }
         let is_head = self.asked.parts.method == Method::HEAD;
-        let mut plan = judgement.verdict.ok().filter(|_| !is_head || self.believes_heads());
+        let plan = judgement.verdict.ok().filter(|_| !is_head || self.believes_heads());
         if plan.as_ref().is_none_or(Plan::is_head_only)
             && let Some((stale, _)) = &self.missed.stale
             && takes_the_place_of_what_is_stored(parts.status)
@@ -68,12 +68,14 @@ impl Fetch {
         let selecting = cache::SelectingFields::of(judgement.facts.vary.names(), &self.asked.parts.headers);
         let personal = judgement.facts.personal_fields().into();
         let head = LiveHead { parts: copy(&parts), personal, selecting, forwarded };
+        let length = body.size_hint().exact();
+        let mut gathering = plan.map(|plan| self.state.cache.gather(plan, length));
         if body.is_end_stream() {
-            self.keep(&producer, plan.take(), &parts, None);
+            self.keep(&producer, gathering.take(), &parts);
             self.land(&producer);
         }
         self.share(&producer, SharedHead::Live(Box::new(head)));
-        self.stream(producer, parts, body, plan).await;
+        self.stream(producer, parts, body, gathering).await;
         drop(permit);
     }
 
@@ -96,22 +98,16 @@ impl Fetch {
         mut producer: Producer<Sharing>,
         parts: response::Parts,
         mut body: ResponseBody,
-        mut plan: Option<Plan>,
+        mut gathering: Option<Gathering>,
     ) {
         let patience = self.asked.route().upstream.patience().body;
-        let retain = match &plan {
-            Some(plan) => plan.max_object(),
-            None if self.is_solo => 0,
-            None => KEPT_FOR_JOINERS,
-        };
         let (length, mut received) = (body.size_hint().exact(), 0);
         // Who is told 304 by the head has left already, and has not lost interest.
         let is_known = !self.is_conditional
             && cache::evaluate(&self.asked.parts.headers, &parts.headers) == Precondition::NotModified;
         let mut trailers = None;
         loop {
-            let is_worth_finishing = plan.as_ref().is_some_and(|plan| received <= plan.max_object())
-                && (is_known || is_mostly_there(received, length));
+            let is_worth_finishing = gathering.is_some() && (is_known || is_mostly_there(received, length));
             let may_break_off = !self.is_background && !is_worth_finishing;
             let frame = tokio::select! {
                 biased;
@@ -120,57 +116,67 @@ impl Fetch {
             };
             let Some(frame) = frame else { break };
             let Ok(frame) = frame else {
-                self.keep_beginning(&producer, &parts, plan.as_ref());
+                self.keep_beginning(&producer, &parts, gathering);
                 return self.land(&producer);
             };
             match frame.into_data() {
-                Ok(data) => {
+                Ok(mut data) => {
                     received += data.len() as u64;
-                    // Nobody joins who has the last byte already: the answer is stored by then, or it was not for later.
-                    if body.is_end_stream() {
-                        self.keep(&producer, plan.take(), &parts, Some(&data));
-                        self.land(&producer);
-                    }
-                    if producer.push(data, retain, patience).await.is_err() {
-                        return self.land(&producer);
+                    let mut is_left = true;
+                    while is_left {
+                        let piece = gather(&mut gathering, &mut data);
+                        is_left = !data.is_empty();
+                        let retain = self.retained(gathering.as_ref());
+                        // Nobody joins who has the last byte already: the answer is stored by then, or it was not for later.
+                        if !is_left && body.is_end_stream() {
+                            self.keep(&producer, gathering.take(), &parts);
+                            self.land(&producer);
+                        }
+                        if producer.push(piece, retain, patience).await.is_err() {
+                            return self.land(&producer);
+                        }
                     }
                 }
                 Err(frame) => trailers = frame.into_trailers().ok(),
             }
         }
-        self.keep(&producer, plan, &parts, None);
+        self.keep(&producer, gathering, &parts);
         self.land(&producer);
         producer.finish(trailers);
     }
 
-    /// What came of a response that broke off may be completed later; a completion that did is not to be trusted.
-    fn keep_beginning(&self, producer: &Producer<Sharing>, parts: &response::Parts, plan: Option<&Plan>) {
-        if self.missed.reason == Forward::Partial {
-            return;
-        }
-        if let (Some(plan), Some(chunks)) = (plan, producer.whole()) {
-            let (cache, request) = (&self.state.cache, &self.asked.parts.headers);
-            let stored = cache.store_beginning(producer.mark(), plan, request, parts, chunks);
-            if let Err(reason) = stored {
-                tracing::debug!(?reason, route = %self.asked.route().name, "no beginning is stored");
-            }
+    /// How much of a body is kept for those who join while it streams: all of what will be stored.
+    fn retained(&self, gathering: Option<&Gathering>) -> u64 {
+        match gathering {
+            Some(gathering) => gathering.plan().max_object(),
+            None if self.is_solo => 0,
+            None => KEPT_FOR_JOINERS,
         }
     }
 
-    /// Stores what came whole, where there is a plan for it; `last` is still to be handed out.
-    fn keep(
+    /// What came of a response that broke off may be completed later; a completion that did is not to be trusted.
+    fn keep_beginning(
         &self,
         producer: &Producer<Sharing>,
-        plan: Option<Plan>,
         parts: &response::Parts,
-        last: Option<&Bytes>,
+        gathering: Option<Gathering>,
     ) {
-        let Some((plan, chunks)) = plan.zip(producer.whole()) else { return };
-        let (cache, fetch) = (&self.state.cache, producer.mark());
-        let chunks = chunks.into_iter().chain(last.cloned());
-        if let Err(reason) = cache.store(fetch, &plan, &self.asked.parts.headers, parts, chunks) {
+        if self.missed.reason == Forward::Partial {
+            return;
+        }
+        let Some(gathering) = gathering else { return };
+        let stored = gathering.store_beginning(producer.mark(), &self.asked.parts.headers, parts);
+        if let Err(reason) = stored {
+            tracing::debug!(?reason, route = %self.asked.route().name, "no beginning is stored");
+        }
+    }
+
+    /// Stores what came whole, where that was gathered.
+    fn keep(&self, producer: &Producer<Sharing>, gathering: Option<Gathering>, parts: &response::Parts) {
+        let (Some(gathering), fetch) = (gathering, producer.mark()) else { return };
+        if let Err(reason) = gathering.store(fetch, &self.asked.parts.headers, parts) {
             if let (NotStored::Unstorable(_), Some((stale, _))) = (reason, &self.missed.stale) {
-                cache.forget(fetch, stale);
+                self.state.cache.forget(fetch, stale);
             }
             tracing::debug!(?reason, route = %self.asked.route().name, "not stored");
         }
@@ -186,6 +192,14 @@ impl Fetch {
         };
         is_answer && !fields::is_event_stream(&parts.headers) && self.is_for_all(facts)
     }
+}
+
+/// As much of a chunk as is handed on at once: where it is gathered, the very bytes that are kept.
+fn gather(gathering: &mut Option<Gathering>, data: &mut Bytes) -> Bytes {
+    gathering.as_mut().and_then(|gathering| gathering.add(data)).unwrap_or_else(|| {
+        *gathering = None;
+        std::mem::take(data)
+    })
 }
 
 /// Whether an answer that is not stored, be it to a HEAD, speaks against what is (RFC 9111 4.3.3, 4.3.5): an error or a
