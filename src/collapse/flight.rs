@@ -25,6 +25,9 @@ use crate::clock::Clock;
 
 /// How far the slowest reader may stay behind once a body is no longer kept whole.
 pub(super) const WINDOW: u64 = 256 * 1024;
+/// The same of one reader alone, who holds nobody up: less than one large read. With much less than that, memory is asked for
+/// and given back in more places, and more of it stays resident.
+const WINDOW_OF_ONE: u64 = 96 * 1024;
 
 /// One fetch and its participants.
 #[derive(Debug)]
@@ -206,7 +209,8 @@ impl<C: Cargo> State<C> {
     }
 
     fn has_room(&self) -> bool {
-        self.is_whole || self.blocks.length() < WINDOW
+        let window = if self.active > 1 { WINDOW } else { WINDOW_OF_ONE };
+        self.is_whole || self.blocks.length() < window
     }
 
     /// Whether the fetch may go on; not for nobody, unless all of it is kept.

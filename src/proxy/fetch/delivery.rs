@@ -16,6 +16,9 @@ use crate::upstream::ResponseBody;
 
 /// How much of a body that is not stored is kept for those who join while it streams, in bytes.
 const KEPT_FOR_JOINERS: u64 = 512 * 1024;
+/// As long as all flights keep no more than this: else some clients that do not read would have us keep half a megabyte for
+/// each of their requests.
+const ALL_KEPT_FOR_JOINERS: u64 = 16 * 1024 * 1024;
 
 impl Fetch {
     /// A response that answers: to the one who began alone, or to all as it streams.
@@ -149,7 +152,7 @@ impl Fetch {
     fn retained(&self, gathering: Option<&Gathering>) -> u64 {
         match gathering {
             Some(gathering) => gathering.plan().max_object(),
-            None if self.is_solo => 0,
+            None if self.is_solo || self.state.flights.retained() > ALL_KEPT_FOR_JOINERS => 0,
             None => KEPT_FOR_JOINERS,
         }
     }
