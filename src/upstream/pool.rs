@@ -165,7 +165,7 @@ impl Pool {
     ) -> Result<Response<ResponseBody>, Error> {
         self.requests.inc();
         let limits = self.limits.load_full();
-        let upload = sending.upload();
+        let (upload, began) = (sending.upload(), sending.now);
         let outcome = loop {
             match self.try_once(&limits, sending).await {
                 Err(Tried::Closed) => {}
@@ -174,7 +174,7 @@ impl Pool {
             }
         };
         sending.is_clients_fault = upload.is_some_and(|upload| upload.fault().is_some());
-        self.judge(&outcome, trial, sending, &limits);
+        self.judge(&outcome, trial, began, sending, &limits);
         outcome
     }
 

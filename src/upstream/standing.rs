@@ -87,6 +87,8 @@ pub(super) struct Standing {
 #[derive(Debug, Default)]
 struct Record {
     breaker: Breaker,
+    /// When it last opened or closed.
+    turned: Option<Instant>,
     /// How many have tried.
     trials: u32,
     is_unhealthy: bool,
@@ -168,11 +170,12 @@ impl Standing {
         }
     }
 
-    /// An exchange has succeeded, or failed.
+    /// An exchange that began then has succeeded, or failed.
     pub(super) fn judge(
         &self,
         has_succeeded: bool,
         trial: Option<Trial<'_>>,
+        began: Instant,
         now: Instant,
         rules: Option<BreakerRules>,
     ) -> Option<Change> {
@@ -184,14 +187,16 @@ impl Standing {
                 None
             }
             // One that others have overtaken meanwhile says what any exchange says.
-            _ => self.judge_in_passing(has_succeeded, now, rules),
+            _ => self.judge_in_passing(has_succeeded, began, now, rules),
         }
     }
 
-    /// An exchange that decides nothing by itself.
+    /// An exchange that decides nothing by itself. What fails now and began before the breaker last opened or closed is no
+    /// news: it may have hung since the server was ill.
     fn judge_in_passing(
         &self,
         has_succeeded: bool,
+        began: Instant,
         now: Instant,
         rules: Option<BreakerRules>,
     ) -> Option<Change> {
@@ -199,6 +204,9 @@ impl Standing {
             if self.failures.load(Ordering::Relaxed) != 0 {
                 self.failures.store(0, Ordering::Relaxed);
             }
+            return None;
+        }
+        if self.record.lock().turned.is_some_and(|turned| began < turned) {
             return None;
         }
         let failures = self.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
@@ -210,7 +218,8 @@ impl Standing {
         let mut record = self.record.lock();
         let is_tried = matches!(record.breaker, Breaker::Trying { .. });
         if is_tried {
-            (record.breaker, record.returned) = (Breaker::Closed, Some(now));
+            record.breaker = Breaker::Closed;
+            (record.turned, record.returned) = (Some(now), Some(now));
             self.failures.store(0, Ordering::Relaxed);
             self.figures.closed.inc();
         }
@@ -227,7 +236,7 @@ impl Standing {
         }
         record.breaker = Breaker::Open { until: now + jittered(rules.open) };
         record.checks.length = 0;
-        record.returned = None;
+        (record.turned, record.returned) = (Some(now), None);
         self.is_doubted.store(true, Ordering::Relaxed);
         self.figures.opened.inc();
         Some(Change::Opened)

@@ -55,11 +55,12 @@ impl Pool {
         }
     }
 
-    /// Takes note of how an exchange went.
+    /// Takes note of how an exchange went that began then.
     pub(super) fn judge(
         &self,
         outcome: &Result<Response<ResponseBody>, Error>,
         trial: Option<Trial<'_>>,
+        began: Instant,
         sending: &Sending<'_>,
         limits: &Limits,
     ) {
@@ -77,7 +78,7 @@ impl Pool {
         if let Some(has_succeeded) = verdict {
             // Of a failure before it was sent the request has taken no time.
             let now = if has_succeeded { sending.now } else { self.clock.now() };
-            self.tell(self.standing.judge(has_succeeded, trial, now, limits.breaker));
+            self.tell(self.standing.judge(has_succeeded, trial, began, now, limits.breaker));
         }
     }
 }

@@ -19,14 +19,14 @@ fn check(standing: &Standing, has_passed: bool, times: u32, now: Instant) {
 }
 
 fn fail(standing: &Standing, times: u32, now: Instant) -> Option<Change> {
-    (0..times).filter_map(|_| standing.judge(false, None, now, Some(RULES))).last()
+    (0..times).filter_map(|_| standing.judge(false, None, now, now, Some(RULES))).last()
 }
 
 #[test]
 fn so_many_failures_in_a_row_open_the_breaker_and_a_success_between_does_not() {
     let (standing, now) = (Standing::default(), Clock::start().now());
     fail(&standing, 2, now);
-    standing.judge(true, None, now, Some(RULES));
+    standing.judge(true, None, now, now, Some(RULES));
     assert_eq!((fail(&standing, 2, now), standing.share(now)), (None, ALL));
     assert_eq!((fail(&standing, 1, now), standing.share(now)), (Some(Change::Opened), 0));
     assert_eq!(standing.state(now), ServerState::Open);
@@ -36,7 +36,7 @@ fn so_many_failures_in_a_row_open_the_breaker_and_a_success_between_does_not() {
 #[test]
 fn without_rules_nothing_opens() {
     let (standing, now) = (Standing::default(), Clock::start().now());
-    assert!((0..100).all(|_| standing.judge(false, None, now, None).is_none()));
+    assert!((0..100).all(|_| standing.judge(false, None, now, now, None).is_none()));
     assert_eq!(standing.share(now), ALL);
 }
 
@@ -49,13 +49,13 @@ fn one_request_tries_and_decides() {
     let trial = standing.try_again(later, Some(RULES));
     assert!(trial.is_some() && standing.try_again(later, Some(RULES)).is_none(), "one at a time");
     assert_eq!((standing.share(later), standing.state(later)), (0, ServerState::HalfOpen));
-    standing.judge(false, trial, later, Some(RULES));
+    standing.judge(false, trial, later, later, Some(RULES));
     assert_eq!(standing.state(later), ServerState::Open);
     let later = later + second(12);
     drop(standing.try_again(later, Some(RULES)).unwrap());
     let trial = standing.try_again(later, Some(RULES));
     assert!(trial.is_some(), "who leaves without a verdict leaves the try to the next");
-    assert_eq!(standing.judge(true, trial, later, Some(RULES)), Some(Change::Closed));
+    assert_eq!(standing.judge(true, trial, later, later, Some(RULES)), Some(Change::Closed));
     assert_eq!(standing.state(later), ServerState::Returning);
 }
 
@@ -85,30 +85,43 @@ fn a_trial_that_the_next_one_has_overtaken_does_not_decide_in_its_place() {
         if first_ends_without_a_verdict {
             drop(first);
         } else {
-            assert_eq!(standing.judge(false, Some(first), now, Some(RULES)), None);
+            assert_eq!(standing.judge(false, Some(first), now, now, Some(RULES)), None);
         }
         assert!(standing.try_again(now, Some(RULES)).is_none(), "one is under way");
-        assert_eq!(standing.judge(true, Some(next), now, Some(RULES)), Some(Change::Closed));
+        assert_eq!(standing.judge(true, Some(next), now, now, Some(RULES)), Some(Change::Closed));
         assert_eq!(standing.figures.opened.value(), 1);
     }
 }
 
 #[test]
-fn a_late_answer_brings_the_server_back_and_what_comes_after_it_counts_as_usual() {
+fn a_late_answer_brings_the_server_back_and_who_tried_at_the_same_time_keeps_nobody_out() {
     let standing = Standing::default();
     let (first, next, now) = two_trials(&standing);
-    assert_eq!(standing.judge(true, Some(first), now, Some(RULES)), Some(Change::Closed));
-    assert_eq!(standing.judge(false, Some(next), now, Some(RULES)), None);
-    assert_eq!(standing.state(now), ServerState::Returning, "one failure of the three that open");
-    assert_eq!(fail(&standing, 2, now), Some(Change::Opened));
+    let began = now - second(1);
+    assert_eq!(standing.judge(true, Some(first), began, now, Some(RULES)), Some(Change::Closed));
+    assert_eq!(standing.judge(false, Some(next), began, now, Some(RULES)), None);
+    assert_eq!((fail(&standing, 2, now), standing.state(now)), (None, ServerState::Returning));
+    assert_eq!(fail(&standing, 1, now), Some(Change::Opened));
+}
+
+#[test]
+fn what_hung_while_the_server_was_ill_says_nothing_of_one_that_is_back() {
+    let (standing, began) = (Standing::default(), Clock::start().now());
+    fail(&standing, 3, began + second(1));
+    let trial = standing.try_again(began + second(13), Some(RULES));
+    standing.judge(true, trial, began + second(13), began + second(13), Some(RULES));
+    let now = began + second(60);
+    let late = (0..9).filter_map(|_| standing.judge(false, None, began, now, Some(RULES)));
+    assert_eq!((late.last(), standing.state(now)), (None, ServerState::Healthy));
+    assert_eq!(fail(&standing, 3, now), Some(Change::Opened));
 }
 
 #[test]
 fn a_late_answer_does_not_undo_what_the_next_trial_has_found() {
     let standing = Standing::default();
     let (first, next, now) = two_trials(&standing);
-    standing.judge(false, Some(next), now, Some(RULES));
-    assert_eq!(standing.judge(true, Some(first), now, Some(RULES)), None);
+    standing.judge(false, Some(next), now, now, Some(RULES));
+    assert_eq!(standing.judge(true, Some(first), now, now, Some(RULES)), None);
     assert_eq!(standing.state(now), ServerState::Open);
 }
 
@@ -191,18 +204,18 @@ proptest! {
         for event in events {
             match event {
                 Event::Exchange(is_good) => {
-                    standing.judge(is_good, None, now, Some(RULES));
+                    standing.judge(is_good, None, now, now, Some(RULES));
                 }
                 Event::Check(is_good) => check(&standing, is_good, 1, now),
                 Event::Try(verdict) => {
                     let trial = standing.try_again(now, Some(RULES));
                     if let (Some(trial), Some(verdict)) = (trial, verdict) {
-                        standing.judge(verdict, Some(trial), now, Some(RULES));
+                        standing.judge(verdict, Some(trial), now, now, Some(RULES));
                     }
                 }
                 Event::Late(verdict) => {
                     if let Some(trial) = std::mem::replace(&mut hanging, standing.try_again(now, Some(RULES))) {
-                        standing.judge(verdict, Some(trial), now, Some(RULES));
+                        standing.judge(verdict, Some(trial), now, now, Some(RULES));
                     }
                 }
                 Event::Pass(seconds) => now += second(seconds),
@@ -214,7 +227,7 @@ proptest! {
         if standing.share(now) == 0 {
             let trial = standing.try_again(now, Some(RULES));
             prop_assert!(trial.is_some());
-            standing.judge(true, trial, now, Some(RULES));
+            standing.judge(true, trial, now, now, Some(RULES));
         }
         prop_assert_eq!(standing.share(now + SLOW_RETURN), ALL);
     }
