@@ -24,6 +24,7 @@ use self::listening::Listening;
 pub use self::reload::Reader;
 use self::reload::Reloader;
 pub use self::shutdown::Ended;
+use self::shutdown::Signals;
 use crate::admin::{self, Admin, Sources};
 use crate::clock::Clock;
 use crate::config::{Config, Loaded, Problems};
@@ -104,6 +105,8 @@ impl App {
     /// When the admin listener's thread cannot be started.
     pub async fn run(self, reader: Reader, stop: CancellationToken) -> anyhow::Result<Ended> {
         let Self { state, policy, listeners, admin, admin_address, config, log } = self;
+        // Before anybody is told that it listens: who knows that may also know how to end it.
+        let signals = Signals::new();
         let proxy = Arc::new(Proxy { state: Arc::clone(&state), policy: Arc::clone(&policy) });
         let server = Arc::new(Server::new(proxy, Arc::clone(&state.listener.connections)));
         let reloader = Reloader::new(
@@ -144,7 +147,8 @@ impl App {
         tasks.spawn(Arc::clone(&reloader).watch());
         reloader.warn_of_certificates();
         systemd::ready();
-        let ended = shutdown::serve_until_the_end(&state, &policy, &reloader, accepting, stop).await;
+        let ended =
+            shutdown::serve_until_the_end(&state, &policy, &reloader, accepting, (signals, stop)).await;
         tasks.shutdown().await;
         for (_, table) in state.jobs.list() {
             table.save().await;

@@ -35,9 +35,8 @@ pub(super) async fn serve_until_the_end(
     policy: &Arc<ArcSwap<Policy>>,
     reloader: &Arc<Reloader>,
     mut accepting: JoinSet<()>,
-    stop: CancellationToken,
+    (mut signals, stop): (Signals, CancellationToken),
 ) -> Ended {
-    let mut signals = Signals::new();
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
@@ -83,8 +82,8 @@ pub(super) async fn serve_until_the_end(
     Ended::Cut
 }
 
-/// The signals that mean something.
-struct Signals {
+/// The signals that mean something; from their making on they are not the end of the process.
+pub(super) struct Signals {
     terminate: Option<Signal>,
     interrupt: Option<Signal>,
     hangup: Option<Signal>,
@@ -98,7 +97,7 @@ enum Asked {
 }
 
 impl Signals {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let on = |kind| signal(kind).ok();
         Self {
             terminate: on(SignalKind::terminate()),

@@ -54,6 +54,16 @@ async fn an_idle_connection_closes_and_a_late_request_on_an_open_one_is_served()
 }
 
 #[tokio::test]
+async fn a_signal_right_after_it_says_that_it_listens_is_a_drain_already() {
+    let origin = Origin::start();
+    for _ in 0..5 {
+        let mut proxy = Proxy::start(&origin, "").await;
+        proxy.signal("TERM");
+        assert_eq!(proxy.ended().await.code(), Some(0));
+    }
+}
+
+#[tokio::test]
 async fn what_is_cut_at_the_deadline_makes_the_exit_status_1() {
     let origin = Origin::start();
     origin.on("/stuck", Script::ok("").after(seconds(60.0)));
