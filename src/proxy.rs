@@ -258,6 +258,7 @@ impl Proxy {
             None if asked.may_be_repeated() => Box::pin(self.once(asked, body, exchange)).await,
             None => {
                 let reason = if asked.parts.method.is_safe() { Forward::Bypass } else { Forward::Method };
+                // As in `forward`, which would be one future more on the usual way.
                 let permit = self.let_through(&asked, exchange).await?;
                 self.send_on(asked, body, reason, exchange, permit).await
             }

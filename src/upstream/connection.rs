@@ -151,10 +151,6 @@ impl Connection {
     fn accept(&mut self, response: &mut Response<Incoming>) -> Result<(), Error> {
         let present = Present::of(response.headers());
         self.keep_alive = if present.has_keep_alive() { keep_alive(response.headers()) } else { None };
-        // Statuses end at 599 (RFC 9110 section 15).
-        if response.status().as_u16() > 599 {
-            return Err(Error::InvalidResponse);
-        }
         admit(response, present)
     }
 
@@ -242,9 +238,13 @@ impl Watch {
     }
 }
 
-/// Refuses a head whose body could be read in two ways, and takes away what concerned this connection only; of a 101 that
-/// is the word of the new protocol.
-pub(super) fn admit(response: &mut Response<Incoming>, present: Present) -> Result<(), Error> {
+/// Refuses a head that is no answer or whose body could be read in two ways, and takes away what concerned this connection
+/// only; of a 101 that is the word of the new protocol.
+pub(super) fn admit<B>(response: &mut Response<B>, present: Present) -> Result<(), Error> {
+    // Statuses end at 599 (RFC 9110 section 15).
+    if response.status().as_u16() > 599 {
+        return Err(Error::InvalidResponse);
+    }
     if !is_framed_once(response.headers(), present, response.version()) {
         return Err(Error::InvalidResponse);
     }
@@ -290,6 +290,15 @@ impl std::fmt::Debug for Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_has_a_status_that_there_is() {
+        for (status, is_admitted) in [(200, true), (599, true), (600, false), (999, false)] {
+            let mut response = Response::builder().status(status).body(()).unwrap();
+            let present = Present::of(response.headers());
+            assert_eq!(admit(&mut response, present).is_ok(), is_admitted, "{status}");
+        }
+    }
 
     #[test]
     fn an_answer_is_framed_in_one_way() {

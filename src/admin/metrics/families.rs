@@ -198,7 +198,7 @@ impl Families<'_> {
         let upstreams = || snapshot.upstreams.iter();
         self.counters(
             "forebay_upstream_requests",
-            "Attempts at upstreams; status=\"error\" without a response, \"cancelled\" when its client or the route's timeout ended it.",
+            "Attempts at upstreams; status=\"error\" without a response, \"cancelled\" when its client or the route's timeout ended it before there was one.",
             upstreams().flat_map(|upstream| {
                 upstream.requests.iter().map(move |(ended_with, count)| {
                     ([upstream_label(upstream), ("status", ended_with.clone())], *count)
