@@ -68,6 +68,9 @@ pub mod http;
 // Names for things whose text is not kept.
 pub mod digest;
 
+// Who is called when something happens.
+pub mod bell;
+
 // The one source of time.
 pub mod clock;
 

@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use atomic_waker::AtomicWaker;
 use parking_lot::Mutex;
 use slab::Slab;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
@@ -18,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Bounds;
 use super::seats::{Seat, Seats};
+use crate::bell::Bell;
 use crate::metrics::{Counter, Gauge};
 
 /// The shortest and the longest tick.
@@ -67,7 +67,7 @@ pub struct Watch {
     is_between: AtomicBool,
     must_rest: AtomicBool,
     is_resting: AtomicBool,
-    called: AtomicWaker,
+    called: Bell,
 }
 
 impl Connections {
@@ -122,7 +122,7 @@ impl Connections {
         let open = self.open.lock();
         // All are told before the first one acts on it: who sees one connection close finds the drain on every other.
         open.iter().for_each(|(_, watch)| watch.must_drain.store(true, Relaxed));
-        open.iter().for_each(|(_, watch)| watch.called.wake());
+        open.iter().for_each(|(_, watch)| watch.called.ring());
     }
 
     /// Ends every connection at once.
@@ -169,7 +169,7 @@ impl Watch {
             is_between: AtomicBool::new(false),
             must_rest: AtomicBool::new(false),
             is_resting: AtomicBool::new(false),
-            called: AtomicWaker::new(),
+            called: Bell::default(),
         }
     }
 
@@ -277,7 +277,7 @@ impl Watch {
 
     fn drain(&self) {
         self.must_drain.store(true, Relaxed);
-        self.called.wake();
+        self.called.ring();
     }
 
     /// A request has come, with a body or without.
@@ -303,7 +303,7 @@ impl Watch {
     fn rest(&self) {
         self.is_resting.store(true, Relaxed);
         self.must_rest.store(true, Relaxed);
-        self.called.wake();
+        self.called.ring();
     }
 
     /// It goes on after a rest.
@@ -313,7 +313,7 @@ impl Watch {
 
     fn end(&self) {
         self.must_end.store(true, Relaxed);
-        self.called.wake();
+        self.called.ring();
     }
 
     /// Waits until the connection is asked for something.
@@ -322,7 +322,7 @@ impl Watch {
         std::future::poll_fn(|cx| {
             // A connection is polled many times by one task: its waker is handed over once.
             if registered.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
-                self.called.register(cx.waker());
+                self.called.call(cx.waker());
                 registered = Some(cx.waker().clone());
             }
             if self.must_end.load(Relaxed) {

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-use atomic_waker::AtomicWaker;
 use hyper::rt::{Read, ReadBufCursor, Write};
+
+use crate::bell::Bell;
 
 /// A stream that is not asked again, once it was found dry, before it has called its reader.
 #[derive(Debug)]
@@ -26,7 +27,7 @@ pub struct Calling<I> {
 
 #[derive(Debug, Default)]
 struct Call {
-    reader: AtomicWaker,
+    reader: Bell,
     has_come: AtomicBool,
 }
 
@@ -50,7 +51,7 @@ impl Wake for Call {
 
     fn wake_by_ref(self: &Arc<Self>) {
         self.has_come.store(true, Ordering::Release);
-        self.reader.wake();
+        self.reader.ring();
     }
 }
 
@@ -71,9 +72,9 @@ impl<I: Read + Unpin> Read for Calling<I> {
         if this.is_dry {
             if !is_same {
                 this.waiting = Some(cx.waker().clone());
+                this.call.reader.call(cx.waker());
             }
-            // In this order: a call that finds nobody waiting is seen here, a later one wakes.
-            this.call.reader.register(cx.waker());
+            // In this order: a call that went to who waited before is seen here, a later one wakes.
             if this.call.has_come.load(Ordering::Acquire) {
                 cx.waker().wake_by_ref();
             }
@@ -175,6 +176,20 @@ mod tests {
             assert_eq!(stream.io.asked, call);
             assert!(reader.0.load(Ordering::Relaxed) >= call);
         }
+    }
+
+    #[test]
+    fn a_call_that_is_late_takes_no_later_one_with_it() {
+        let (mut stream, reader) = (Calling::new(Dry::default()), Arc::<Calls>::default());
+        read(&mut stream, &reader);
+        // The first half of a call; the reader is polled for another reason before the second.
+        stream.call.has_come.store(true, Ordering::Release);
+        read(&mut stream, &reader);
+        stream.call.reader.ring();
+        read(&mut stream, &reader);
+        let before = reader.0.load(Ordering::Relaxed);
+        stream.io.reader.take().unwrap().wake();
+        assert_eq!((stream.io.asked, reader.0.load(Ordering::Relaxed) - before), (2, 1));
     }
 
     #[test]

@@ -1,0 +1,58 @@
+//! A bell for one who waits: it rings for the last who asked to be called, each time.
+//!
+//! Promises: who has asked once need not ask again until somebody else waits. A waker that is taken when it is woken, as
+//! the usual cells do, must be put back by a poll that may just have been: between the two a call finds nobody.
+
+use std::task::Waker;
+
+use parking_lot::Mutex;
+
+/// A bell; silent until somebody asks to be called.
+#[derive(Debug, Default)]
+pub struct Bell(Mutex<Option<Waker>>);
+
+impl Bell {
+    /// Calls this one from now on. Who then looks at what the bell is rung for misses nothing: what came before is seen, what
+    /// comes later rings.
+    pub fn call(&self, waker: &Waker) {
+        *self.0.lock() = Some(waker.clone());
+    }
+
+    /// Something has happened.
+    pub fn ring(&self) {
+        // Not under the lock: nobody knows what a waker does.
+        let waiting = self.0.lock().clone();
+        if let Some(waiting) = waiting {
+            waiting.wake();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Calls(AtomicU32);
+
+    impl Wake for Calls {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn it_rings_for_the_last_who_asked_each_time() {
+        let (bell, calls) = (Bell::default(), [(); 2].map(|()| Arc::<Calls>::default()));
+        bell.ring();
+        for who in &calls {
+            bell.call(&Waker::from(Arc::clone(who)));
+            (0..3).for_each(|_| bell.ring());
+        }
+        assert_eq!(calls.map(|calls| calls.0.load(Ordering::Relaxed)), [3, 3]);
+    }
+}
