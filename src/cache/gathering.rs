@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::header::HeaderMap;
 use http::response;
 
-use super::body::{BLOCK, Packing};
+use super::body::{BLOCK, Chunks, Packing};
 use super::fetch::{Fetch, NotStored};
 use super::storable::Plan;
 use super::{Cache, StoredResponse};
@@ -89,10 +89,8 @@ impl Gathering {
         request: &HeaderMap,
         head: &response::Parts,
     ) -> Result<Arc<StoredResponse>, NotStored> {
-        let cache = Arc::clone(&self.room.cache);
-        // The stored response takes its place.
-        drop(self.room);
-        cache.store_packed(fetch, &self.plan, request, head, self.packing.finish())
+        let (cache, plan, body) = self.end();
+        cache.store_packed(fetch, &plan, request, head, body)
     }
 
     /// It broke off: keeps its beginning, where it can be completed.
@@ -106,7 +104,13 @@ impl Gathering {
         request: &HeaderMap,
         head: &response::Parts,
     ) -> Result<(), NotStored> {
-        let chunks = self.packing.finish().into_chunks();
-        self.room.cache.store_beginning(fetch, &self.plan, request, head, chunks)
+        let (cache, plan, body) = self.end();
+        cache.store_beginning(fetch, &plan, request, head, body.into_chunks())
+    }
+
+    /// What came. It gives up its place: what is stored of it takes it.
+    fn end(self) -> (Arc<Cache>, Plan, Chunks) {
+        let Self { plan, packing, room } = self;
+        (Arc::clone(&room.cache), plan, packing.finish())
     }
 }

@@ -110,13 +110,15 @@ impl Store {
         make: impl FnOnce(&Arc<Gauge>) -> Arc<StoredResponse>,
     ) -> Option<Arc<StoredResponse>> {
         let _turn = self.turn.lock();
-        let entries = self.entries.load_full();
-        if !self.has_room(bytes) {
-            entries.run_pending_tasks();
+        let reserved = self.reserved.load(Ordering::Relaxed);
+        if reserved > 0 || !self.has_room(bytes) {
+            // Else moka may let go of what is reserved, as what was used least recently, and hold more of the rest.
+            self.set_reserved(reserved);
             if !self.has_room(bytes) {
                 return None;
             }
         }
+        let entries = self.entries.load_full();
         let response = make(&self.live);
         entries.entry(key).and_upsert_with(|old| {
             let resource = old.map(moka::Entry::into_value).unwrap_or_default();
@@ -152,7 +154,7 @@ impl Store {
         self.set_reserved(self.reserved.load(Ordering::Relaxed).saturating_sub(bytes));
     }
 
-    /// moka makes room for what it holds: a resource that is nothing but its weight.
+    /// moka makes room for what it holds: a resource that is nothing but its weight, and as good as used just now.
     fn set_reserved(&self, bytes: u64) {
         self.reserved.store(bytes, Ordering::Relaxed);
         let entries = self.entries.load_full();

@@ -104,6 +104,39 @@ async fn bodies_that_arrive_get_half_of_the_store() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn others_are_stored_while_bodies_that_arrive_stall() {
+    let bench = Bench::standard();
+    let mut gatherings: Vec<_> = (0..4).map(|number| bench.gather(&path(number), &for_a_minute())).collect();
+    assert!(gatherings.iter_mut().all(|gathering| arrive(gathering, 8 * MIB)));
+    for number in 10..100 {
+        let fetch = bench.begin(&path(number));
+        bench.finish(&fetch, &path(number), &for_a_minute(), large(MIB)).unwrap();
+        assert_eq!(bench.outcome(&path(number)), "fresh");
+        assert!(bench.cache.stats().bytes <= 61 * MIB, "{:?}", bench.cache.stats());
+    }
+    assert_eq!((bench.cache.stats().entries, bench.cache.stats().refused), (27, 0));
+    assert_eq!((bench.outcome(&path(99)), bench.outcome(&path(72))), ("fresh", "uri-miss"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_broke_off_is_stored_in_the_place_that_it_had() {
+    let bench = Bench::standard();
+    let readers: Vec<_> = (0..7)
+        .map(|number| {
+            let fetch = bench.begin(&path(number));
+            bench.finish(&fetch, &path(number), &for_a_minute(), large(8 * MIB)).unwrap().body()
+        })
+        .collect();
+    let (request, fetch) = (path(9), bench.begin(&path(9)));
+    let fields = [(CACHE_CONTROL, "max-age=60"), (ETAG, "\"a\""), (CONTENT_LENGTH, "8388608")];
+    let head = response(200, &fields);
+    let mut gathering = bench.gather(&request, &head);
+    assert!(arrive(&mut gathering, 7 * MIB));
+    gathering.store_beginning(&fetch, &request.headers, &head).unwrap();
+    drop(readers);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_least_recently_used_goes_first() {
     let bench = Bench::standard();
     for number in 0..7 {
