@@ -28,7 +28,7 @@ impl Packing {
     /// Of a body of this length, where that is known.
     pub(in crate::cache) fn expecting(length: Option<u64>) -> Self {
         let room = block(length);
-        let open = BytesMut::with_capacity(if length.is_some() { room } else { 0 });
+        let open = BytesMut::with_capacity(if length.unwrap_or(0) > 0 { room } else { 0 });
         Self { complete: Vec::new(), open, of_block: 0, room, length: 0, expected: length }
     }
 
@@ -57,7 +57,13 @@ impl Packing {
     }
 
     fn begin_block(&mut self) {
-        self.complete.extend(Some(self.open.split().freeze()).filter(|rest| !rest.is_empty()));
+        let rest = std::mem::take(&mut self.open);
+        if rest.capacity() > rest.len() {
+            // The first block, which has grown: the room behind it would count nowhere.
+            self.complete.push(Bytes::copy_from_slice(&rest));
+        } else if !rest.is_empty() {
+            self.complete.push(rest.freeze());
+        }
         self.of_block = 0;
         self.room = block(self.expected.map(|expected| expected.saturating_sub(self.length)));
         self.open = BytesMut::with_capacity(self.room);
@@ -145,5 +151,19 @@ mod tests {
         assert!(buffer.is_unique(), "{kept:?}");
         let crumbs = vec![buffer.slice(..1); 300_000];
         assert_eq!(packed(&crumbs, None).1.into_chunks().len(), 2);
+    }
+    #[test]
+    fn a_body_takes_no_more_memory_than_its_bytes() {
+        const BESIDE: usize = 1024;
+        let chunks = vec![Bytes::from(vec![7; 100_000]); 4];
+        for (count, expected) in
+            [(0, None), (0, Some(0)), (1, None), (3, None), (4, None), (4, Some(400_000))]
+        {
+            let mut kept = None;
+            let memory = allocation_counter::measure(|| kept = Some(packed(&chunks[..count], expected).1));
+            let length = usize::try_from(kept.unwrap().len()).unwrap();
+            assert!(memory.bytes_current <= (length + BESIDE) as i64, "{count} chunks: {memory:?}");
+            assert!(count > 0 || memory.bytes_total <= BESIDE as u64, "{expected:?}: {memory:?}");
+        }
     }
 }
