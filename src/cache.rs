@@ -1,8 +1,9 @@
 //! Stored responses: an HTTP shared cache after RFC 9111.
 //!
 //! One request meets the cache like this: [`Cache::lookup`]; on a miss [`Cache::begin`] before the upstream is asked,
-//! [`Cache::judge`] at the response's head, [`Cache::gather`] for its body (or [`Cache::freshen`] after a 304). A write
-//! goes through [`Cache::fence`]; operators use the `purge_` methods.
+//! [`Cache::judge`] at the response's head, [`Cache::gather`] while its body arrives and [`Gathering::store`] once it is
+//! there (or [`Cache::freshen`] after a 304). What is whole already goes to [`Cache::store`]. A write goes through
+//! [`Cache::fence`]; operators use the `purge_` methods.
 //!
 //! What is promised: one identity's response reaches another only where the rules allow it; nothing that a purge or a
 //! write has overtaken is stored or served; live memory stays at its bound; a hit allocates nothing and takes no lock.
