@@ -16,8 +16,8 @@ use crate::upstream::ResponseBody;
 
 /// How much of a body that is not stored is kept for those who join while it streams, in bytes.
 const KEPT_FOR_JOINERS: u64 = 512 * 1024;
-/// As long as all flights keep no more than this: else some clients that do not read would have us keep half a megabyte for
-/// each of their requests.
+/// As long as all flights, of bodies that will be stored too, keep no more than this: else some clients that do not read
+/// would have us keep half a megabyte for each of their requests.
 const ALL_KEPT_FOR_JOINERS: u64 = 16 * 1024 * 1024;
 
 impl Fetch {

@@ -1,14 +1,14 @@
 //! Who may join a fetch that is under way, and what an answer that could not be shared means for later ones.
 
 use super::{gated, on_one_thread, wait_inside};
-use crate::harness::{Origin, Proxy, Script, request, wait_until};
+use crate::harness::{Connection, Gate, Origin, Proxy, Script, request, wait_until};
 
 const FORCE: &str = "routes = [{ name = 'all', match = '/{*rest}', cache = { mode = 'force', ttl = '1s' } }]";
 
 #[tokio::test]
 async fn an_answer_that_may_not_be_stored_is_shared_by_those_who_wait() {
     let origin = Origin::start();
-    let (gate, proxy) = (crate::harness::Gate::closed(), on_one_thread(&origin, "").await);
+    let (gate, proxy) = (Gate::closed(), on_one_thread(&origin, "").await);
     origin.on("/slow", Script::ok("state").field("Cache-Control", "no-store").when(&gate));
     let all: Vec<_> = (0..5).map(|_| proxy.begin(&request("GET /slow"))).collect();
     wait_inside(&proxy, 5.0).await;
@@ -73,4 +73,34 @@ async fn an_answer_that_can_be_shared_again_is_stored_and_collapsed_again() {
     let third = proxy.get("/now").await;
     assert!(third.cache_says("hit"), "{third:?}");
     assert_eq!((third.text(), origin.count("/now")), ("answer 1", 2));
+}
+
+/// What will be stored counts for the 16 MiB too.
+#[tokio::test]
+async fn nobody_joins_an_answer_that_is_not_stored_while_all_flights_keep_much() {
+    for (mebibytes, fetches) in [(1, 1), (18, 2)] {
+        let (origin, gate) = (Origin::start(), Gate::closed());
+        let stored = Script::chunked().field("Cache-Control", "max-age=60");
+        origin.on("/stored", stored.repeat(vec![b'x'; 65536], mebibytes * 16).wait(&gate));
+        let live = Script::chunked().field("Cache-Control", "no-store");
+        origin.on("/live", live.body("first, ").wait(&gate).body("last"));
+        let proxy = Proxy::start(&origin, "cache.max_object = '32MiB'").await;
+        let large = proxy.begin(&request("GET /stored"));
+        let most = (mebibytes * 1024 * 1024) as f64;
+        wait_until("it has come", || async { proxy.metric("forebay_cache_bytes", &[]).await >= most }).await;
+        let mut readers = Vec::new();
+        for _ in 0..2 {
+            let mut reader = Connection::open(proxy.address).await;
+            reader.send(request("GET /live").bytes()).await;
+            reader.head("GET").await;
+            assert_eq!(reader.data().await.unwrap().unwrap(), b"first, ");
+            readers.push(reader);
+        }
+        assert_eq!(origin.count("/live"), fetches, "with {mebibytes} MiB");
+        gate.open();
+        for mut reader in readers {
+            assert_eq!(reader.data().await.unwrap().unwrap(), b"last");
+        }
+        assert_eq!(large.await.unwrap().status(), 200);
+    }
 }
