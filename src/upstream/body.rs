@@ -144,39 +144,36 @@ impl ResponseBody {
             lease.give_back();
         }
     }
-}
 
-impl ResponseBody {
     /// What the server sends.
     fn poll_received(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let this = self;
-        let next = match &mut this.lease {
-            Some(lease) => lease.channel().poll_body(&mut this.incoming, cx),
-            None => Pin::new(&mut this.incoming).poll_frame(cx),
+        let next = match &mut self.lease {
+            Some(lease) => lease.channel().poll_body(&mut self.incoming, cx),
+            None => Pin::new(&mut self.incoming).poll_frame(cx),
         };
         match next {
             Poll::Pending => {
-                let Some(lease) = &mut this.lease else { return Poll::Ready(None) };
-                lease.channel().poll_stalled(this.patience, cx).map(|()| {
-                    this.lease = None;
+                let Some(lease) = &mut self.lease else { return Poll::Ready(None) };
+                lease.channel().poll_stalled(self.patience, cx).map(|()| {
+                    self.lease = None;
                     Some(Err(BodyError::Stalled))
                 })
             }
             Poll::Ready(Some(Ok(frame))) => {
-                if let Some(lease) = &mut this.lease {
+                if let Some(lease) = &mut self.lease {
                     lease.channel().progressed();
-                    if this.incoming.is_end_stream() {
-                        this.finish();
+                    if self.incoming.is_end_stream() {
+                        self.finish();
                     }
                 }
                 Poll::Ready(Some(Ok(clean(frame))))
             }
             Poll::Ready(Some(Err(_))) => {
-                this.lease = None;
+                self.lease = None;
                 Poll::Ready(Some(Err(BodyError::Incomplete)))
             }
             Poll::Ready(None) => {
-                this.finish();
+                self.finish();
                 Poll::Ready(None)
             }
         }

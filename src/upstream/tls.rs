@@ -96,9 +96,7 @@ impl TlsSpec {
         let is_h2 = stream.get_ref().1.alpn_protocol() == Some(H2);
         Ok((Box::new(Joined(TokioIo::new(stream))), is_h2))
     }
-}
 
-impl TlsSpec {
     fn offering(&self, offer: Offer) -> Arc<ClientConfig> {
         let mut config = Arc::clone(&self.config);
         if offer == Offer::Http1 {
