@@ -50,7 +50,14 @@ struct Schedule {
     period: Duration,
     last: Option<Instant>,
     next: Option<Instant>,
-    is_under_way: bool,
+    /// Shared with the look-up that was due, while it is under way.
+    token: Arc<()>,
+}
+
+/// A look-up that was due; whatever ends it, the next one may begin.
+#[derive(Debug)]
+pub(super) struct UnderWay {
+    _token: Arc<()>,
 }
 
 /// Where a connection leads, and when that was last seen to be among the server's addresses.
@@ -69,7 +76,7 @@ impl Addresses {
                 Err(_) => (Some(Name { host: Arc::clone(host), port: *port }), Vec::new()),
             },
         };
-        let schedule = Schedule { period, last: None, next: None, is_under_way: false };
+        let schedule = Schedule { period, last: None, next: None, token: Arc::default() };
         Self {
             name,
             resolver,
@@ -94,12 +101,12 @@ impl Addresses {
     /// All addresses in the order in which this connection should try them.
     ///
     /// # Errors
-    /// [`Error::Dns`] when none was ever found.
+    /// [`Error::Dns`] when none was ever found, and [`Error::NoDescriptors`] where that was the reason.
     pub(super) async fn to_try(&self, now: Instant) -> Result<Vec<Route>, Error> {
         if self.known.load().is_empty() {
             let _first = self.first.lock().await;
             if self.known.load().is_empty() {
-                self.look_up(now).await;
+                self.look_up(now).await?;
             }
         }
         let (version, known) = (self.version.load(Ordering::Acquire), self.known.load());
@@ -132,23 +139,24 @@ impl Addresses {
         schedule.next = schedule.next.zip(soon).map(|(next, soon)| next.min(soon));
     }
 
-    /// Whether a look-up is due, and when to ask again. One that is due counts as under way until it has ended.
-    pub(super) fn due(&self, now: Instant) -> (bool, Option<Instant>) {
+    /// The look-up that is due, if one is, and when to ask again.
+    pub(super) fn due(&self, now: Instant) -> (Option<UnderWay>, Option<Instant>) {
         let mut schedule = self.schedule.lock();
-        let Some(next) = schedule.next else { return (false, None) };
-        if next > now || schedule.is_under_way {
-            return (false, Some(next.max(now + SOON / 10)));
+        let Some(next) = schedule.next else { return (None, None) };
+        if next > now || Arc::strong_count(&schedule.token) > 1 {
+            return (None, Some(next.max(now + SOON / 10)));
         }
-        schedule.is_under_way = true;
         let next = now + jittered(schedule.period);
         schedule.next = Some(next);
-        (true, Some(next))
+        (Some(UnderWay { _token: Arc::clone(&schedule.token) }), Some(next))
     }
 
     /// Looks the name up; whether the addresses have changed.
-    pub(super) async fn look_up(&self, now: Instant) -> bool {
-        let Some(name) = &self.name else { return false };
-        let under_way = UnderWay(self);
+    ///
+    /// # Errors
+    /// [`Error::Dns`], or [`Error::NoDescriptors`], where it finds none.
+    pub(super) async fn look_up(&self, now: Instant) -> Result<bool, Error> {
+        let Some(name) = &self.name else { return Ok(false) };
         let asked = self.resolver.clone().oneshot(name.clone());
         let found = tokio::time::timeout(LONGEST_LOOK_UP, asked).await;
         let found = found.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
@@ -157,19 +165,18 @@ impl Addresses {
             schedule.last = Some(now);
             schedule.next = Some(now + jittered(schedule.period));
         }
-        drop(under_way);
-        let reason = match found {
+        let (error, reason) = match found {
             Ok(addresses) if !addresses.is_empty() => {
                 self.found.inc();
-                return self.take(addresses.into_iter().take(MAX_ADDRESSES).map(Address::Tcp).collect());
+                return Ok(self.take(addresses.into_iter().take(MAX_ADDRESSES).map(Address::Tcp).collect()));
             }
-            Ok(_) => "it has no addresses".to_owned(),
-            Err(error) => error.to_string(),
+            Ok(_) => (Error::Dns, "it has no addresses".to_owned()),
+            Err(error) => (Error::Dns.unless_none_are_left(&error), error.to_string()),
         };
         self.failed.inc();
         let kept = self.known.load().len();
         tracing::warn!(name = %name.host, reason, kept, "a name did not resolve; the last good addresses are kept");
-        false
+        Err(error)
     }
 
     fn take(&self, found: Vec<Address>) -> bool {
@@ -182,15 +189,6 @@ impl Addresses {
         self.known.store(Arc::new(found));
         self.version.fetch_add(1, Ordering::Release);
         is_news
-    }
-}
-
-/// A look-up under way; whatever ends it, the next one may begin.
-struct UnderWay<'a>(&'a Addresses);
-
-impl Drop for UnderWay<'_> {
-    fn drop(&mut self) {
-        self.0.schedule.lock().is_under_way = false;
     }
 }
 

@@ -13,9 +13,6 @@ use super::tls::TlsSpec;
 use super::{Error, Scheme, Server};
 use crate::clock::Clock;
 
-/// No descriptor is left, in the system or for the process: ENFILE and EMFILE, the same numbers on every Unix.
-const NONE_LEFT: [i32; 2] = [23, 24];
-
 /// What opens the connections to one server.
 #[derive(Debug)]
 pub(super) struct Dialer {
@@ -93,8 +90,7 @@ impl Dialer {
 fn cause(error: &io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::TimedOut => Error::ConnectTimeout,
-        _ if error.raw_os_error().is_some_and(|code| NONE_LEFT.contains(&code)) => Error::NoDescriptors,
-        _ => Error::ConnectionRefused,
+        _ => Error::ConnectionRefused.unless_none_are_left(error),
     }
 }
 

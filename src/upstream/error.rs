@@ -1,8 +1,12 @@
 //! Why an upstream gave no usable response, and what follows from that.
 
+use std::io;
 use std::time::Duration;
 
 use thiserror::Error;
+
+/// No descriptor is left, in the system or for the process: ENFILE and EMFILE, the same numbers on every Unix.
+const NONE_LEFT: [i32; 2] = [23, 24];
 
 /// Why an upstream gave no usable response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -58,6 +62,12 @@ pub enum Error {
 }
 
 impl Error {
+    /// What `error` means, where it is not our own want of descriptors.
+    pub(super) fn unless_none_are_left(self, error: &io::Error) -> Self {
+        let is_none_left = error.raw_os_error().is_some_and(|code| NONE_LEFT.contains(&code));
+        if is_none_left { Self::NoDescriptors } else { self }
+    }
+
     /// Whether it speaks against the server rather than against how much is asked of it, and of us.
     pub(super) fn blames_the_server(self) -> bool {
         !matches!(self, Self::AcquireTimeout | Self::NoServer { .. } | Self::NoDescriptors | Self::NoUpgrade)

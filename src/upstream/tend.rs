@@ -99,11 +99,13 @@ impl Pool {
     }
 
     fn tend_addresses(self: &Arc<Self>, now: Instant) -> Option<Instant> {
-        let (is_due, next) = self.dialer.addresses.due(now);
-        if is_due {
+        let (due, next) = self.dialer.addresses.due(now);
+        if let Some(under_way) = due {
             let pool = Arc::clone(self);
             tokio::spawn(async move {
-                if pool.dialer.addresses.look_up(now).await {
+                let has_changed = pool.dialer.addresses.look_up(now).await == Ok(true);
+                drop(under_way);
+                if has_changed {
                     tracing::info!(server = %pool.server(), "the name has other addresses");
                     pool.sweep(pool.clock.now());
                 }

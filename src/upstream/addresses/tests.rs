@@ -17,7 +17,7 @@ fn resolving_to(answers: &Answers) -> Addresses {
     let resolver = tower::service_fn(move |_: Name| {
         let answer = match &*answers.lock() {
             Ok(addresses) => Ok(addresses.clone()),
-            Err(error) => Err(error.kind().into()),
+            Err(error) => Err(error.raw_os_error().map_or(error.kind().into(), io::Error::from_raw_os_error)),
         };
         async move { answer }
     });
@@ -49,13 +49,13 @@ async fn a_failure_keeps_the_last_good_addresses_and_a_new_answer_replaces_them(
     let mut route = addresses.to_try(now).await.unwrap().remove(0);
     for failure in [Err(io::ErrorKind::NotFound.into()), Ok(Vec::new())] {
         *answers.lock() = failure;
-        assert!(!addresses.look_up(now).await);
+        assert_eq!(addresses.look_up(now).await, Err(Error::Dns));
         assert_eq!(tried(&addresses).await, ["10.0.0.1:1"]);
     }
     *answers.lock() = found(&["10.0.0.2:1", "10.0.0.1:1"]);
-    assert!(addresses.look_up(now).await && addresses.are_of(&mut route));
+    assert!(addresses.look_up(now).await == Ok(true) && addresses.are_of(&mut route));
     *answers.lock() = found(&["10.0.0.2:1"]);
-    assert!(addresses.look_up(now).await && !addresses.are_of(&mut route));
+    assert!(addresses.look_up(now).await == Ok(true) && !addresses.are_of(&mut route));
     assert_eq!((tried(&addresses).await.len(), addresses.failed.value()), (1, 2));
 }
 
@@ -72,13 +72,37 @@ async fn a_name_that_never_resolved_is_looked_up_for_each_connection() {
 async fn a_name_is_looked_up_again_in_its_time_and_sooner_when_nothing_could_be_reached() {
     let addresses = resolving_to(&Arc::new(Mutex::new(found(&["10.0.0.1:1"]))));
     let now = Clock::start().now();
-    let is_due = |after| addresses.due(now + Duration::from_secs(after)).0;
-    assert!(!is_due(100), "nobody has asked for it yet");
+    let due = |after| addresses.due(now + Duration::from_secs(after)).0;
+    assert!(due(100).is_none(), "nobody has asked for it yet");
     addresses.to_try(now).await.unwrap();
-    assert!(!is_due(26) && is_due(34) && !is_due(100), "one at a time");
-    addresses.look_up(now).await;
+    assert!(due(26).is_none());
+    let under_way = due(34).unwrap();
+    assert!(due(100).is_none(), "one at a time");
+    addresses.look_up(now).await.unwrap();
+    drop(under_way);
     addresses.doubt();
-    assert!(is_due(2));
+    assert!(due(2).is_some());
+}
+
+#[tokio::test]
+async fn a_look_up_for_a_dial_ends_no_other_one() {
+    let answers: Answers = Arc::new(Mutex::new(Err(io::ErrorKind::NotFound.into())));
+    let (addresses, now) = (resolving_to(&answers), Clock::start().now());
+    let due = |after| addresses.due(now + Duration::from_secs(after)).0;
+    assert!(tried(&addresses).await.is_empty());
+    let under_way = due(40).unwrap();
+    assert!(tried(&addresses).await.is_empty());
+    assert!(due(80).is_none());
+    drop(under_way);
+    assert!(due(80).is_some());
+}
+
+#[tokio::test]
+async fn a_look_up_for_which_there_is_no_descriptor_is_our_own_want() {
+    let answers: Answers = Arc::new(Mutex::new(Err(io::Error::from_raw_os_error(24))));
+    let addresses = resolving_to(&answers);
+    let outcome = addresses.to_try(Clock::start().now()).await;
+    assert!(matches!(outcome, Err(Error::NoDescriptors)), "{outcome:?}");
 }
 
 /// The addresses of a name that is found once; every later look-up becomes what `later` says.
@@ -107,9 +131,13 @@ async fn a_look_up_that_hangs_or_panics_is_not_the_last_one() {
         for _ in 0..3 {
             tokio::time::sleep(Duration::from_secs(40)).await;
             let now = clock.now();
-            assert!(addresses.due(now).0);
+            let under_way = addresses.due(now).0.unwrap();
             let looking = Arc::clone(&addresses);
-            let _ = tokio::spawn(async move { looking.look_up(now).await }).await;
+            let looked_up = tokio::spawn(async move {
+                let _until_it_ends = under_way;
+                looking.look_up(now).await
+            });
+            let _ = looked_up.await;
         }
         assert_eq!(tried(&addresses).await, ["10.0.0.1:1"]);
     }

@@ -52,7 +52,7 @@ async fn a_connection_to_an_address_that_has_vanished_is_not_used_again() {
     let [leased, idle] =
         [pool.wait_for_one(&limits, ANY).await.unwrap(), pool.wait_for_one(&limits, ANY).await.unwrap()];
     idle.give_back();
-    assert!(pool.dialer.addresses.look_up(clock.now()).await);
+    assert_eq!(pool.dialer.addresses.look_up(clock.now()).await, Ok(true));
     pool.sweep(clock.now());
     assert_eq!((pool.stats().open, pool.stats().idle), (1, 0));
     leased.give_back();
