@@ -92,8 +92,11 @@ impl State {
         !(self.line.is_empty() && self.upgrades.is_empty())
     }
 
-    /// The first to whom a connection of its own is of use.
+    /// The first to whom a connection of its own is of use; nobody where it must make room for a new one.
     fn pop_for(&mut self, connection: &Connection) -> Option<Waiting> {
+        if connection.is_used && (self.upgrades.insists_on_a_new_one() || self.line.insists_on_a_new_one()) {
+            return None;
+        }
         self.upgrades.pop_for(connection.is_used).or_else(|| self.line.pop_for(connection.is_used))
     }
 

@@ -24,7 +24,9 @@ impl Pool {
         state.line.forget_who_left();
         let is_resting = state.rests_until.is_some_and(|until| self.clock.now() < until);
         let to_share = if is_resting { 0 } else { self.dialect.dials(state.line.len()) };
-        for (offer, wanted) in [(Offer::Http1, state.upgrades.len()), (Offer::All, to_share)] {
+        // In this order: where there are upgrades one connection is opened for all others, and upgrades that keep coming
+        // must not take its place each time.
+        for (offer, wanted) in [(Offer::All, to_share), (Offer::Http1, state.upgrades.len())] {
             while state.queue(offer).dialing < wanted && state.has_room(&limits) {
                 state.queue(offer).dialing += 1;
                 state.open += 1;

@@ -84,6 +84,15 @@ impl Queue {
         self.waiting.pop_front()
     }
 
+    /// Whether the first one must have a new connection and none is being opened: it would wait for ever where all that
+    /// come back go to those behind it.
+    pub(super) fn insists_on_a_new_one(&mut self) -> bool {
+        while self.waiting.front().is_some_and(Waiting::has_left) {
+            self.waiting.pop_front();
+        }
+        self.dialing == 0 && self.waiting.front().is_some_and(|first| first.must_be_new)
+    }
+
     /// The first to whom a connection is of use.
     pub(super) fn pop_for(&mut self, is_used: bool) -> Option<Waiting> {
         let is_of_use = |waiting: &Waiting| !(waiting.must_be_new && is_used);

@@ -77,6 +77,34 @@ async fn who_waits_gets_what_is_given_back() {
     assert_eq!((next.is_ok(), pool.stats().open, pool.stats().created), (true, 1, 1));
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_must_have_a_new_connection_gets_one_where_all_are_in_use() {
+    let (pool, limits) = (pool_of_one(), limits());
+    let mut lease = pool.wait_for_one(&limits, ANY).await.unwrap();
+    let Channel::Own(connection) = lease.channel() else { panic!("it speaks HTTP/1.1") };
+    connection.is_used = true;
+    let sent_again = pool.wait_for_one(&limits, Need { must_be_new: true, ..ANY });
+    let give_back = async { lease.give_back() };
+    let (sent_again, behind_it, ()) =
+        tokio::join!(biased; sent_again, pool.wait_for_one(&limits, ANY), give_back);
+    assert!(sent_again.is_ok() && matches!(behind_it, Err(Error::AcquireTimeout)), "{behind_it:?}");
+    assert_eq!((pool.stats().open, pool.stats().created), (1, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_free_place_is_for_the_connection_of_all_before_it_is_for_an_upgrade() {
+    let (pool, limits) = (pool_of_one(), limits());
+    let lease = pool.wait_for_one(&limits, ANY).await.unwrap();
+    let upgrade = pool.wait_for_one(&limits, Need { offer: Offer::Http1, ..ANY });
+    let place_is_free = async {
+        drop(lease);
+        let state = pool.state.lock();
+        (state.line.dialing, state.upgrades.dialing)
+    };
+    let (_, _, dialing) = tokio::join!(biased; upgrade, pool.wait_for_one(&limits, ANY), place_is_free);
+    assert_eq!(dialing, (1, 0));
+}
+
 /// A SETTINGS frame that allows so many streams (RFC 9113 section 6.5.2).
 fn allowing(streams: u8) -> [u8; 15] {
     [0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, streams]
