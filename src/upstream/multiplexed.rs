@@ -15,11 +15,11 @@ use http::uri::{self, PathAndQuery};
 use http::{Request, Response, Uri};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use self::driver::Driver;
+use self::driver::{Driver, Executor};
 use super::addresses::Route;
 use super::connection::{MAX_RESPONSE_HEAD, Watch, admit};
 use super::dial::Line;
@@ -75,7 +75,8 @@ impl Multiplexed {
         born: Instant,
         clock: Clock,
     ) -> Result<Self, Error> {
-        let mut builder = http2::Builder::new(TokioExecutor::new());
+        let executor = Executor::default();
+        let mut builder = http2::Builder::new(executor.clone());
         builder
             .timer(TokioTimer::new())
             .keep_alive_interval(PING_AFTER)
@@ -84,19 +85,21 @@ impl Multiplexed {
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(STREAM_WINDOW * u32::try_from(MAX_STREAMS).unwrap_or(1))
             .max_header_list_size(u32::try_from(MAX_RESPONSE_HEAD).unwrap_or(u32::MAX));
-        let (sender, mut machine) = builder.handshake(line.io).await.map_err(|_| Error::ConnectionRefused)?;
+        let begun = Driver::begin(&builder, &executor, line.io).await;
+        let (sender, driver, mut driving) = begun.map_err(|_| Error::ConnectionRefused)?;
         // The library wakes nobody when the settings come.
         let mut pause = Duration::from_millis(1);
-        while machine.current_max_send_streams() == UNTOLD {
+        while driver.ask() == UNTOLD {
             tokio::select! {
-                // Nothing was sent yet: what ends now has lost its line.
-                _ = &mut machine => return Err(Error::ConnectionRefused),
+                () = &mut driving => {}
                 () = tokio::time::sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
             }
         }
-        let driver = Arc::new(Driver::new(machine));
-        let driving = Arc::clone(&driver);
-        tokio::spawn(std::future::poll_fn(move |cx| driving.poll(cx)));
+        // Nothing was sent yet: what has ended by now has lost its line.
+        if sender.is_closed() {
+            return Err(Error::ConnectionRefused);
+        }
+        tokio::spawn(driving);
         Ok(Self {
             sender,
             driver,
