@@ -9,18 +9,22 @@ use parking_lot::Mutex;
 
 /// A bell; silent until somebody asks to be called.
 #[derive(Debug, Default)]
-pub struct Bell(Mutex<Option<Waker>>);
+pub struct Bell(
+    /// Nothing is done with a waker under the lock: nobody knows what it does.
+    Mutex<Option<Waker>>,
+);
 
 impl Bell {
     /// Calls this one from now on. Who then looks at what the bell is rung for misses nothing: what came before is seen, what
     /// comes later rings.
     pub fn call(&self, waker: &Waker) {
-        *self.0.lock() = Some(waker.clone());
+        let waker = waker.clone();
+        let before = self.0.lock().replace(waker);
+        drop(before);
     }
 
     /// Something has happened.
     pub fn ring(&self) {
-        // Not under the lock: nobody knows what a waker does.
         let waiting = self.0.lock().clone();
         if let Some(waiting) = waiting {
             waiting.wake();

@@ -106,7 +106,11 @@ impl Addresses {
         if self.known.load().is_empty() {
             let _first = self.first.lock().await;
             if self.known.load().is_empty() {
-                self.look_up(now).await?;
+                let looked_up = self.look_up(now).await;
+                // Another look-up may have found some meanwhile.
+                if self.known.load().is_empty() {
+                    looked_up?;
+                }
             }
         }
         let (version, known) = (self.version.load(Ordering::Acquire), self.known.load());

@@ -93,8 +93,9 @@ impl State {
     }
 
     /// The first to whom a connection of its own is of use; nobody where it must make room for a new one.
-    fn pop_for(&mut self, connection: &Connection) -> Option<Waiting> {
-        if connection.is_used && (self.upgrades.insists_on_a_new_one() || self.line.insists_on_a_new_one()) {
+    fn pop_for(&mut self, connection: &Connection, limits: &Limits) -> Option<Waiting> {
+        let is_in_the_way = connection.is_used && !self.has_room(limits);
+        if is_in_the_way && (self.upgrades.insists_on_a_new_one() || self.line.insists_on_a_new_one()) {
             return None;
         }
         self.upgrades.pop_for(connection.is_used).or_else(|| self.line.pop_for(connection.is_used))
@@ -228,10 +229,15 @@ impl Pool {
                 connection.idle_since = self.clock.now();
                 return state.idle.push(connection);
             }
-            let may_be_used = !connection.is_used
-                || self.may_be_kept(&mut connection, &self.limits.load(), self.clock.now());
-            let first = if may_be_used { state.pop_for(&connection) } else { None };
+            let (limits, now) = (self.limits.load(), self.clock.now());
+            let may_be_used = !connection.is_used || self.may_be_kept(&mut connection, &limits, now);
+            let first = if may_be_used { state.pop_for(&connection, &limits) } else { None };
             let Some(waiting) = first else {
+                if may_be_used && (!state.does_anybody_wait() || state.has_room(&limits)) {
+                    // Those who wait have left, or get new ones.
+                    connection.idle_since = now;
+                    return state.idle.push(connection);
+                }
                 // It makes room for a new one.
                 state.open -= 1;
                 drop(state);

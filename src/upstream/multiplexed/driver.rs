@@ -3,7 +3,7 @@
 //! The protocol library makes two machines of a connection: one takes requests, one reads and writes. A request is handed
 //! from the first to the second, and the first hears later that its head is on its way; if the second has read a goodbye by
 //! then, the request is given up, answered or not. So one task drives both, and after each turn of the second one the
-//! first has its own. Whatever ends the task ends the connection.
+//! first has its own; a goodbye that is read in the very turn that writes the head is still too early. Whatever ends the task ends the connection.
 
 use std::future::Future;
 use std::pin::Pin;

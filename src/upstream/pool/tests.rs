@@ -92,6 +92,17 @@ async fn who_must_have_a_new_connection_gets_one_where_all_are_in_use() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_connection_is_kept_where_all_who_waited_have_left() {
+    let (pool, limits) = (pool_of_one(), limits());
+    let mut lease = pool.wait_for_one(&limits, ANY).await.unwrap();
+    let Channel::Own(connection) = lease.channel() else { panic!("it speaks HTTP/1.1") };
+    connection.is_used = true;
+    assert!(matches!(pool.wait_for_one(&limits, ANY).await, Err(Error::AcquireTimeout)));
+    lease.give_back();
+    assert_eq!((pool.stats().open, pool.stats().idle), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_free_place_is_for_the_connection_of_all_before_it_is_for_an_upgrade() {
     let (pool, limits) = (pool_of_one(), limits());
     let lease = pool.wait_for_one(&limits, ANY).await.unwrap();
