@@ -36,7 +36,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::request::Parts;
-use http::{Request, Response, StatusCode, header};
+use http::{HeaderMap, Request, Response, StatusCode, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
@@ -72,7 +72,7 @@ impl Handler for Proxy {
         let (parts, body) = request.into_parts();
         let is_awaited = !body.is_end_stream() && present.has_expect();
         let step = mishap::caught(|| self.at_once(parts, present, Some(&body), &mut exchange), panics);
-        let refusal = match step {
+        let Refused { refusal, recycled } = match step {
             Ok(Step::Answered(response)) => return Answering::now(exchange.answered(response)),
             Ok(Step::Onward(asked, missed)) => {
                 return Answering::later(Arc::clone(self).onward(
@@ -82,10 +82,10 @@ impl Handler for Proxy {
                     exchange,
                 ));
             }
-            Err(refusal) => refusal,
+            Err(refused) => refused,
         };
         if body.is_end_stream() {
-            return Answering::now(exchange.refused(&refusal));
+            return Answering::now(exchange.refused(&refusal, recycled));
         }
         Answering::later(intake::settled(body, is_awaited, exchange, refusal))
     }
@@ -113,6 +113,19 @@ enum Step {
     Onward(Box<Asked>, Option<Box<Missed>>),
 }
 
+/// A refusal by one of them.
+struct Refused {
+    refusal: Refusal,
+    /// The request's map where it was at hand, for the answer: refusals by the thousand need no memory of their own.
+    recycled: HeaderMap,
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, recycled: HeaderMap::new() }
+    }
+}
+
 /// A request that no stored response answers, and why.
 #[derive(Debug)]
 struct Missed {
@@ -138,15 +151,17 @@ impl Proxy {
         present: Present,
         body: Option<&Incoming>,
         exchange: &mut Exchange,
-    ) -> Result<Step, Refusal> {
+    ) -> Result<Step, Refused> {
         let asked = intake::receive(parts, present, body, &self.policy.load(), &self.state, exchange)?;
-        let Some(asked) = asked else { return Ok(Step::Answered(about_the_server())) };
+        let Some(mut asked) = asked else { return Ok(Step::Answered(about_the_server())) };
         if asked.may_be_repeated() {
             // Charged when it is known that no equal one is under way.
             return Ok(Step::Onward(asked, None));
         }
-        if !exchange.is_own {
-            exchange.charge(&asked, &asked.route().rate_limits)?;
+        if !exchange.is_own
+            && let Err(refusal) = exchange.charge(&asked, &asked.route().rate_limits)
+        {
+            return Err(Refused { refusal, recycled: std::mem::take(&mut asked.parts.headers) });
         }
         let is_part = match asked.alone() {
             None => false,
@@ -175,7 +190,7 @@ impl Proxy {
                 Missed { reason: usable.reason, stale: Some((selected, usable)), part: None }
             }
             Lookup::Forward(reason) => self.missed(query, reason, is_part),
-            Lookup::OnlyIfCached => return Err(Refusal::OnlyIfCached),
+            Lookup::OnlyIfCached => return Err(Refusal::OnlyIfCached.into()),
         };
         Ok(Step::Onward(asked, Some(Box::new(missed))))
     }
@@ -197,7 +212,7 @@ impl Proxy {
             Ok(response) => exchange.answered(response),
             Err(refusal) => match body.take_if(|body| !body.is_end_stream()) {
                 Some(body) => Box::pin(intake::settled(body, is_awaited, exchange, refusal)).await,
-                None => exchange.refused(&refusal),
+                None => exchange.refused(&refusal, HeaderMap::new()),
             },
         }
     }

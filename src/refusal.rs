@@ -6,7 +6,7 @@
 mod kind;
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
+use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -167,12 +167,14 @@ impl Refusal {
         Some(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).map(|seconds| seconds.max(1))
     }
 
-    /// The answer. `spread` in 0..1 spreads the returns of those who are turned away together.
-    pub fn response(&self, request_id: &HeaderValue, spread: f64) -> Response<Bytes> {
+    /// The answer. `spread` in 0..1 spreads the returns of those who are turned away together; `headers`, without what was in
+    /// them, become the answer's own.
+    pub fn response(&self, request_id: &HeaderValue, spread: f64, mut headers: HeaderMap) -> Response<Bytes> {
         let Kind { status, slug, title, proxy_status } = self.kind();
         let retry_after = self.retry_after(spread);
         let body = self.document(status, slug, title, retry_after, request_id);
-        let mut headers = HeaderMap::with_capacity(10);
+        headers.clear();
+        headers.reserve(10);
         headers.insert(header::CONTENT_TYPE, PROBLEM_JSON);
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(PROXY_STATUS, HeaderValue::from_static(proxy_status));
@@ -215,8 +217,8 @@ impl Refusal {
         title: &str,
         retry_after: Option<u64>,
         id: &HeaderValue,
-    ) -> String {
-        let mut out = String::with_capacity(320);
+    ) -> Vec<u8> {
+        let mut out = Vec::with_capacity(352);
         let head = [
             r#"{"type":"urn:forebay:problem:"#,
             slug,
@@ -226,39 +228,49 @@ impl Refusal {
             status.as_str(),
             r#","detail":"#,
         ];
-        head.into_iter().for_each(|part| out.push_str(part));
+        head.into_iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
         push_json(&mut out, &self.detail());
-        out.push_str(r#","instance":"#);
+        out.extend_from_slice(br#","instance":"#);
         push_json(&mut out, id.to_str().unwrap_or_default());
         if let Some(limit) = self.limit() {
-            out.push_str(r#","limit":"#);
+            out.extend_from_slice(br#","limit":"#);
             push_json(&mut out, limit);
         }
         if let Some(seconds) = retry_after {
             let _ = write!(out, r#","retry_after":{seconds}"#);
         }
-        out.push('}');
+        out.push(b'}');
         out
     }
 }
 
-/// A JSON string; names from the config may hold anything.
-fn push_json(out: &mut String, text: &str) {
-    out.push('"');
-    let mut rest = text;
-    while let Some(at) = rest.bytes().position(|byte| byte < b' ' || byte == b'"' || byte == b'\\') {
-        let (plain, special) = rest.split_at(at);
-        out.push_str(plain);
-        match special.as_bytes().first() {
-            Some(&control @ ..=0x1f) => {
-                let _ = write!(out, "\\u{control:04x}");
-            }
-            _ => out.extend(["\\", special.get(..1).unwrap_or_default()]),
+/// A JSON string; names from the config may hold anything. In pieces that are looked at without an early end, so that all
+/// bytes of one can be looked at together.
+fn push_json(out: &mut Vec<u8>, text: &str) {
+    let is_special = |byte: u8| (byte < b' ') | (byte == b'"') | (byte == b'\\');
+    let (pieces, rest) = text.as_bytes().as_chunks::<16>();
+    out.push(b'"');
+    for piece in pieces {
+        if piece.iter().fold(false, |found, byte| found | is_special(*byte)) {
+            push_escaped(out, piece);
+        } else {
+            out.extend_from_slice(piece);
         }
-        rest = special.get(1..).unwrap_or_default();
     }
-    out.push_str(rest);
-    out.push('"');
+    push_escaped(out, rest);
+    out.push(b'"');
+}
+
+fn push_escaped(out: &mut Vec<u8>, piece: &[u8]) {
+    for &byte in piece {
+        match byte {
+            ..=0x1f => {
+                let _ = write!(out, "\\u{byte:04x}");
+            }
+            b'"' | b'\\' => out.extend([b'\\', byte]),
+            _ => out.push(byte),
+        }
+    }
 }
 
 impl From<BadTarget> for Refusal {
@@ -291,12 +303,19 @@ mod tests {
 
     #[test]
     fn any_text_becomes_a_json_string() {
-        for text in
-            ["", "plain", "a \"name\"", "\"", "back\\slash", "line\nend\u{0}\u{1f}", "gr\u{fc}n\t\u{1f600}\""]
-        {
-            let mut out = String::new();
+        for text in [
+            "",
+            "plain",
+            "a \"name\"",
+            "\"",
+            "back\\slash",
+            "line\nend\u{0}\u{1f}",
+            "gr\u{fc}n\t\u{1f600}\"",
+            "longer than sixteen bytes, with \"one\" in the middle of a piece, and \u{1f600} across two of them",
+        ] {
+            let mut out = Vec::new();
             push_json(&mut out, text);
-            assert_eq!(serde_json::from_str::<String>(&out).unwrap(), text, "{out}");
+            assert_eq!(serde_json::from_slice::<String>(&out).unwrap(), text, "{text:?}");
         }
     }
 }

@@ -204,8 +204,8 @@ impl Exchange {
         response
     }
 
-    /// A refusal goes out; what was charged for nothing is given back.
-    pub(super) fn refused(mut self: Box<Self>, refusal: &Refusal) -> Response<Body> {
+    /// A refusal goes out, in this map; what was charged for nothing is given back.
+    pub(super) fn refused(mut self: Box<Self>, refusal: &Refusal, headers: HeaderMap) -> Response<Body> {
         if refusal.is_before_upstream() {
             self.refund();
         }
@@ -213,7 +213,7 @@ impl Exchange {
         if let Some(line) = &mut self.line {
             line.limit = refusal.limit().map(str::to_owned);
         }
-        let mut response = refusal.response(&self.id, request_id::spread()).map(Body::whole);
+        let mut response = refusal.response(&self.id, request_id::spread(), headers).map(Body::whole);
         response.headers_mut().insert(REQUEST_ID, self.id.clone());
         response.body_mut().belong_to(self);
         response

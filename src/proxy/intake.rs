@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::request::Parts;
-use http::{HeaderValue, Method, Response, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Response, Version, header};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -144,7 +144,7 @@ pub(super) async fn settled(
     refusal: Refusal,
 ) -> Response<Body> {
     let can_go_on = settle(body, !is_awaited && !refusal.is_about_framing(), &exchange.peer).await;
-    let mut response = exchange.refused(&refusal);
+    let mut response = exchange.refused(&refusal, HeaderMap::new());
     if !can_go_on {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, StatusCode, Uri, header};
+use http::{HeaderMap, Request, StatusCode, Uri, header};
 use http_body_util::BodyExt as _;
 
 use super::asked::Asked;
@@ -45,11 +45,13 @@ impl Proxy {
             Ok(Step::Onward(asked, missed)) => {
                 Box::pin(self.in_time(asked, missed, &mut None, &mut exchange)).await
             }
-            Err(refusal) => Err(refusal),
+            Err(refused) => Err(refused.refusal),
         };
         let (response, refused) = match answer {
             Ok(response) => (exchange.answered(response), None),
-            Err(refusal) => (exchange.refused(&refusal), Some(refusal.detail().into_owned())),
+            Err(refusal) => {
+                (exchange.refused(&refusal, HeaderMap::new()), Some(refusal.detail().into_owned()))
+            }
         };
         let (head, body) = response.into_parts();
         let is_whole = read(body).await;
