@@ -35,7 +35,7 @@ use super::stored::{Draft, StoredResponse};
 use super::{Cache, validation};
 use crate::http::fields;
 
-/// What one 206 brings: some bytes of a representation whose length is known, never all of them.
+/// What one 206 brings: some bytes of a representation whose length is known; all of them, where that was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Part {
     pub(super) span: Span,
@@ -60,8 +60,7 @@ impl Part {
         let part =
             Self { span: Span { first: number(first)?, last: number(last)? }, length: number(length)? };
         let is_sound = part.span.first <= part.span.last && part.span.last < part.length;
-        let is_all = part.span.first == 0 && part.span.last + 1 == part.length;
-        (unit.eq_ignore_ascii_case("bytes") && is_sound && !is_all).then_some(part)
+        (unit.eq_ignore_ascii_case("bytes") && is_sound).then_some(part)
     }
 }
 
@@ -207,8 +206,8 @@ mod tests {
     #[test]
     fn a_part_is_what_one_sound_content_range_says() {
         assert_eq!(part(206, &[("content-range", "bytes 2-4/10")]), Some((2, 4, 10)));
+        assert_eq!(part(206, &[("content-range", "bytes 0-9/10")]), Some((0, 9, 10)));
         for line in [
-            "bytes 0-9/10",
             "bytes 4-2/10",
             "bytes 2-10/10",
             "bytes 2-4/*",

@@ -252,7 +252,7 @@ fn entries(limits: Limits, evictions: &Arc<Evictions>) -> Entries {
         .build_with_hasher(BuildDigestHasher::default())
 }
 
-/// All variants under one key, newest first. Emptied when it is evicted: moka may keep it for some time yet.
+/// All variants under one key, the one made last first (RFC 9111 section 4: by `Date`). Emptied when it is evicted: moka may keep it for some time yet.
 #[derive(Debug, Default)]
 struct Resource {
     variants: ArcSwap<Vec<Arc<StoredResponse>>>,
@@ -267,7 +267,7 @@ impl Resource {
         Self { reserved, keep_for: AtomicU64::new(u64::from(u32::MAX)), ..Self::default() }
     }
 
-    /// Puts a response in front; returns how many had to go because there are too many.
+    /// Puts a response among the others; returns how many had to go because there are too many.
     fn add(
         &self,
         response: &Arc<StoredResponse>,
@@ -277,11 +277,12 @@ impl Resource {
         let mut crowded_out = 0;
         let part = |gone: &StoredResponse| if same(gone) { gone.leave() } else { gone.be_evicted() };
         self.change(part, |old| {
-            let mut variants = vec![Arc::clone(response)];
-            variants.extend(old.iter().filter(|variant| !same(variant)).cloned());
+            let mut variants: Vec<_> = old.iter().filter(|variant| !same(variant)).cloned().collect();
+            let place = variants.partition_point(|variant| variant.made > response.made);
+            variants.insert(place, Arc::clone(response));
             crowded_out = 0;
             if variants.len() > MAX_VARIANTS {
-                let others = variants.iter().enumerate().skip(1);
+                let others = variants.iter().enumerate().filter(|(index, _)| *index != place);
                 if let Some((oldest, _)) = others.min_by_key(|(_, variant)| variant.last_used()) {
                     variants.remove(oldest);
                     crowded_out = 1;

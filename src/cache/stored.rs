@@ -42,6 +42,8 @@ pub struct StoredResponse {
     pub(super) lifetime: Duration,
     initial_age: Duration,
     received: Instant,
+    /// By its `Date`, else when it came.
+    pub(super) made: SystemTime,
     pub(super) stale: StaleRules,
     pub(super) permission: Permission,
     pub(super) forced: bool,
@@ -102,11 +104,11 @@ impl StoredResponse {
         let head =
             fields.iter().map(|field| field.name.as_str().len() + field.value.len() + 72).sum::<usize>();
         let head = (head + selecting.weight() + provenance.weight() + OVERHEAD) as u64;
+        let made = freshness::made_at(headers, plan.received_wall);
         let validators = Validators {
             etag: headers.get(ETAG).map(unpinned),
             last_modified: headers.get(LAST_MODIFIED).map(unpinned),
-            changed: freshness::http_date(headers, &LAST_MODIFIED)
-                .or(Some(freshness::made_at(headers, plan.received_wall))),
+            changed: freshness::http_date(headers, &LAST_MODIFIED).or(Some(made)),
         };
         let stamp = Stamp::new(plan.initial_age.as_secs(), plan.lifetime);
         Self {
@@ -117,6 +119,7 @@ impl StoredResponse {
             lifetime: plan.lifetime,
             initial_age: plan.initial_age,
             received: plan.received,
+            made,
             stale: plan.stale,
             permission: plan.permission,
             forced: plan.forced,

@@ -1,10 +1,14 @@
 //! Dates in header fields, as a cache reads them.
 //!
-//! All three formats of RFC 9110 section 5.6.7, with letters in any case and in no zone but GMT (RFC 9111 section 4.2).
+//! All three formats of RFC 9110 section 5.6.7, with letters in any case and in no zone but GMT (RFC 9111 section 4.2). Beyond
+//! that as robust as that section asks: the day of the week is redundant, and may be another one; a minute may have a
+//! sixty-first second.
 
 use std::time::SystemTime;
 
 use http::header::HeaderValue;
+
+const DAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
 
 /// The longest format: RFC 850 on a Wednesday.
 const LONGEST: usize = 33;
@@ -13,7 +17,27 @@ const LONGEST: usize = 33;
 pub fn parse(value: &HeaderValue) -> Option<SystemTime> {
     let text = value.to_str().ok()?.trim();
     // The usual spelling first.
-    httpdate::parse_http_date(text).ok().or_else(|| httpdate::parse_http_date(&in_usual_case(text)?).ok())
+    httpdate::parse_http_date(text).ok().or_else(|| {
+        let usual = in_usual_case(text)?;
+        httpdate::parse_http_date(&usual).ok().or_else(|| parse_on_any_day(&usual))
+    })
+}
+
+/// The date whatever day of the week it claims to be, and with a leap second as the one before it.
+fn parse_on_any_day(text: &str) -> Option<SystemTime> {
+    let (day, rest) = text.split_at_checked(text.find(|c: char| !c.is_ascii_alphabetic())?)?;
+    let last = rest.rfind(':')?;
+    let rest = match rest.get(last..last + 3) {
+        Some(":60") => format!("{}:59{}", rest.get(..last)?, rest.get(last + 3..)?),
+        _ => rest.to_owned(),
+    };
+    let named = |length: usize| DAYS.iter().filter_map(move |name| name.get(..length.min(name.len())));
+    let is_short = named(3).any(|name| name == day);
+    if !is_short && !DAYS.contains(&day) {
+        return None;
+    }
+    let candidates = named(if is_short { 3 } else { usize::MAX });
+    candidates.filter_map(|name| httpdate::parse_http_date(&format!("{name}{rest}")).ok()).next()
 }
 
 /// `SUN, 06 nov 1994 08:49:37 gmt` as the formats have it: names with one capital, the zone in capitals.
@@ -51,11 +75,23 @@ mod tests {
             "sunDAY, 06-nov-94 08:49:37 gMt",
             "Sun Nov  6 08:49:37 1994",
             "SUN NOV  6 08:49:37 1994",
+            "Mon, 06 Nov 1994 08:49:37 GMT",
+            "Friday, 06-Nov-94 08:49:37 GMT",
+            "wed Nov  6 08:49:37 1994",
         ] {
             assert_eq!(parsed(same), expected, "{same}");
         }
+        let last = parsed("Sat, 31 Dec 2033 23:59:59 GMT");
+        assert!(last.is_some());
+        assert_eq!(parsed("Sat, 31 Dec 2033 23:59:60 GMT"), last);
+        assert_eq!(parsed("Sun Dec 31 23:59:60 2033"), last);
         for none in [
             "",
+            "Day, 06 Nov 1994 08:49:37 GMT",
+            "Sund, 06 Nov 1994 08:49:37 GMT",
+            "Sun, 31 Nov 1994 08:49:37 GMT",
+            "Sun, 06 Nov 1994 08:49:61 GMT",
+            "Sun, 06 Nov 1994 08:60:37 GMT",
             "0",
             "-1",
             "784111777",

@@ -160,6 +160,26 @@ async fn a_variant_is_found_by_the_selecting_fields() {
 }
 
 /// RFC 9111 3.5 and contract section 7, Identity.
+/// RFC 9111 section 4: the most recent one, as determined by `Date`, whichever came last.
+#[tokio::test(start_paused = true)]
+async fn of_several_that_suit_the_one_made_last_is_chosen() {
+    let bench = Bench::standard();
+    let accept = HeaderName::from_static("accept-language");
+    let date = |seconds_ago: u64| {
+        httpdate::fmt_http_date(std::time::SystemTime::now() - Duration::from_secs(seconds_ago))
+    };
+    let (recent, old) = (date(10), date(100));
+    let german = get(&[(accept.clone(), "de")]);
+    let fields = [(CACHE_CONTROL, "max-age=3600"), (VARY, "accept-language"), (DATE, &recent)];
+    bench.store(&german, &response(200, &fields), "recent").unwrap();
+    let french = get(&[(accept, "fr")]);
+    bench.store(&french, &response(200, &[(CACHE_CONTROL, "max-age=3600"), (DATE, &old)]), "old").unwrap();
+    for (request, length) in [(&german, 6), (&french, 3)] {
+        let (_, headers, _) = answer(&bench.fresh(request), request);
+        assert_eq!(headers[CONTENT_LENGTH], length.to_string());
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn credentials_meet_only_what_is_for_everybody() {
     let users = [get(&[(AUTHORIZATION, "Basic x")]), get(&[(COOKIE, "a=b")])];

@@ -282,6 +282,22 @@ async fn a_part_that_was_fetched_answers_for_itself() {
     }
 }
 
+/// RFC 9110 section 15.3.7.3: who has all parts has the whole.
+#[tokio::test]
+async fn a_part_that_is_all_there_is_is_stored_as_the_whole() {
+    for set in ["0-9", "0-", "-10"] {
+        let origin = partible(&[("Cache-Control", "max-age=60")]);
+        let proxy = Proxy::start(&origin, "").await;
+        let first = proxy.send(&range(set)).await;
+        assert_eq!((first.status(), first.text(), first.must("content-range")), (206, TEXT, "bytes 0-9/10"));
+        let whole = proxy.get("/a").await;
+        assert_eq!((whole.status(), whole.text(), whole.field("content-range")), (200, TEXT, None));
+        assert!(whole.cache_says("hit") && whole.must("content-length") == "10", "{:?}", whole.head);
+        let part = proxy.send(&range("2-6")).await;
+        assert_eq!((part.status(), part.text(), origin.count("/a")), (206, "23456", 1));
+    }
+}
+
 #[tokio::test]
 async fn a_part_is_never_taken_for_the_whole() {
     let origin = partible(&[("Cache-Control", "max-age=60")]);
