@@ -1,6 +1,6 @@
 //! What a response says about who may have it, whether it is stored or only shared while it streams.
 
-use http::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName, SET_COOKIE};
+use http::header::{HeaderMap, HeaderName, SET_COOKIE};
 
 use super::control::ResponseControl;
 use super::vary::Vary;
@@ -37,14 +37,12 @@ impl ResponseFacts {
     }
 }
 
-/// Whether requests with credentials may have a stored response (RFC 9111 3.5).
+/// Whether requests with credentials may have a stored response (RFC 9111 3.5). That clause takes `must-revalidate` for a
+/// permission, too; who writes it thinks of staleness, hardly of who else may read the answer, so we do not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Permission {
     /// They may not.
     Anonymous,
-    /// `must-revalidate` allows it for `Authorization`; we do not believe it about cookies and keys, of which it knows
-    /// nothing.
-    Authorization,
     /// `public` or `s-maxage`.
     Everybody,
 }
@@ -52,19 +50,6 @@ pub enum Permission {
 impl Permission {
     /// What a response says.
     pub fn of(control: &ResponseControl) -> Self {
-        match () {
-            () if control.public || control.s_maxage.is_some() => Self::Everybody,
-            () if control.must_revalidate => Self::Authorization,
-            () => Self::Anonymous,
-        }
-    }
-
-    /// Whether a request with credentials falls under it.
-    pub fn extends_to(self, headers: &HeaderMap) -> bool {
-        match self {
-            Self::Everybody => true,
-            Self::Authorization => headers.contains_key(AUTHORIZATION) && !headers.contains_key(COOKIE),
-            Self::Anonymous => false,
-        }
+        if control.public || control.s_maxage.is_some() { Self::Everybody } else { Self::Anonymous }
     }
 }

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::Cache;
 use super::control::RequestControl;
+use super::facts::Permission;
 use super::key::CacheKey;
 use super::policy::{CachePolicy, Mode};
 use super::selected::Selected;
@@ -138,7 +139,7 @@ impl Cache {
         }
         let standard = policy.mode == Mode::Standard;
         let permitted = |response: &StoredResponse| {
-            !standard || !response.forced && (!credentialed || response.permission.extends_to(headers))
+            !standard || !response.forced && (!credentialed || response.permission == Permission::Everybody)
         };
         let sequence = self.registry.sequence();
         let found = self.store.find(key, |response| {

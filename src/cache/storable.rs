@@ -193,7 +193,7 @@ impl Terms<'_> {
         }
         // Under `force` every identity has a place of its own.
         let own_key = self.policy.mode == Mode::Force;
-        if self.credentialed && !own_key && !permission.extends_to(&self.request.headers) {
+        if self.credentialed && !own_key && permission == Permission::Anonymous {
             return Err(Unstorable::Credentials);
         }
         let plan = self.plan(facts, response, self.stale_rules(control));

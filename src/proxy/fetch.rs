@@ -213,10 +213,10 @@ impl Fetch {
     }
 
     /// Whether a response that says this of itself is for all in the flight. They have the same credentials, unless the
-    /// route collapses across them; without credentials, nobody knows who is who.
+    /// route collapses across them; without credentials, nobody knows who is who. A cookie is set for one client.
     fn is_for_all(&self, facts: &ResponseFacts) -> bool {
         let is_among_one = self.asked.is_credentialed() && self.asked.route().collapse == Collapse::Identity;
-        facts.vary != Vary::Anything && (is_among_one || !facts.is_personal())
+        facts.vary != Vary::Anything && !facts.sets_cookie && (is_among_one || !facts.is_personal())
     }
 
     fn forwarded(&self) -> Forwarded {

@@ -199,15 +199,15 @@ async fn an_answer_for_one_releases_its_followers_together_and_is_remembered() {
     }
 }
 
-#[tokio::test]
-async fn a_private_answer_is_for_one() {
+/// What four requests get that ask at once, and are answered with this field.
+async fn answers_with(field: (&'static str, &'static str), request: Request) -> Vec<String> {
     let (origin, gate) = (Origin::start(), Gate::closed());
     let wait = gate.clone();
     origin.on_each("/slow", move |seen| {
-        Script::ok(format!("answer {}", seen.nth)).field("Cache-Control", "private").when(&wait)
+        Script::ok(format!("answer {}", seen.nth)).field(field.0, field.1).when(&wait)
     });
     let proxy = on_one_thread(&origin, "").await;
-    let all: Vec<_> = (0..4).map(|_| proxy.begin(&request("GET /slow"))).collect();
+    let all: Vec<_> = (0..4).map(|_| proxy.begin(&request)).collect();
     wait_inside(&proxy, 4.0).await;
     gate.open();
     let mut texts = Vec::new();
@@ -215,7 +215,24 @@ async fn a_private_answer_is_for_one() {
         texts.push(one.await.unwrap().text().to_owned());
     }
     texts.sort();
-    assert_eq!(texts, ["answer 0", "answer 1", "answer 2", "answer 3"]);
+    texts
+}
+
+#[tokio::test]
+async fn a_private_answer_is_for_one() {
+    let (anonymous, known) = (request("GET /slow"), request("GET /slow").field("Authorization", "Basic a"));
+    let each = ["answer 0", "answer 1", "answer 2", "answer 3"];
+    let private = ("Cache-Control", "private");
+    assert_eq!(answers_with(private, anonymous).await, each);
+    assert_eq!(answers_with(private, known).await, ["answer 0"; 4], "they are one");
+}
+
+#[tokio::test]
+async fn an_answer_that_sets_a_cookie_is_for_one_request() {
+    for asked in [request("GET /slow"), request("GET /slow").field("Authorization", "Basic a")] {
+        let texts = answers_with(("Set-Cookie", "session=1"), asked).await;
+        assert_eq!(texts, ["answer 0", "answer 1", "answer 2", "answer 3"]);
+    }
 }
 
 #[tokio::test]

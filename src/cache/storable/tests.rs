@@ -118,7 +118,7 @@ fn responses_to_credentials_are_stored_only_with_permission() {
         (vec![authorization.clone()], "max-age=60", refused),
         (vec![authorization.clone()], "max-age=60, public", Ok(Permission::Everybody)),
         (vec![authorization.clone()], "s-maxage=60", Ok(Permission::Everybody)),
-        (vec![authorization.clone()], "max-age=60, must-revalidate", Ok(Permission::Authorization)),
+        (vec![authorization.clone()], "max-age=60, must-revalidate", refused),
         (vec![cookie.clone()], "max-age=60", refused),
         (vec![cookie.clone()], "max-age=60, must-revalidate", refused),
         (vec![authorization, cookie.clone()], "max-age=60, must-revalidate", refused),

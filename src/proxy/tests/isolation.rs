@@ -278,9 +278,7 @@ fn may_have(made: &Made, wish: &Wish, is_shared_by_operator: bool) -> Option<boo
     match made.says {
         Says::VaryAnything => None,
         // Among those of one identity; without credentials nobody knows who is who.
-        Says::Private | Says::SetCookie | Says::PublicWithSetCookie if is_known && !is_shared_by_operator => {
-            Some(is_same)
-        }
+        Says::Private if is_known && !is_shared_by_operator => Some(is_same),
         Says::Private | Says::SetCookie | Says::PublicWithSetCookie => None,
         Says::VaryLanguage => Some(same_language),
         Says::VaryCookie => Some(cookie_of(&made.identity) == cookie_of(wish.user)),

@@ -78,7 +78,7 @@ async fn responses_to_credentials_need_permission() {
         ("Authorization: Basic a", "max-age=60", "asked"),
         ("Authorization: Basic a", "max-age=60, public", "hit"),
         ("Authorization: Basic a", "s-maxage=60", "hit"),
-        ("Authorization: Basic a", "max-age=60, must-revalidate", "hit"),
+        ("Authorization: Basic a", "max-age=60, must-revalidate", "asked"),
         ("Authorization: Basic a", "max-age=60, proxy-revalidate", "asked"),
         ("Authorization: Basic a", "max-age=60, private", "asked"),
         ("Authorization: Basic a", "max-age=60, public, no-store", "asked"),
