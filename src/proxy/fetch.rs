@@ -136,7 +136,11 @@ impl Fetch {
         if let Some(part) = &self.missed.part {
             part.ask(request.headers_mut());
         }
-        let response = self.asked.route().upstream.send(request, None).await?;
+        let upstream = &self.asked.route().upstream;
+        let response = match self.has_substitute() {
+            true => upstream.send_once(request).await?,
+            false => upstream.send(request, None).await?,
+        };
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(Refusal::UnaskedUpgrade);
         }

@@ -96,10 +96,27 @@ impl Cluster {
         request: Box<Request<RequestBody>>,
         commitment: Option<&Commitment>,
     ) -> Result<Response<ResponseBody>, Error> {
+        self.send_on(Sending::new(request, commitment, self.clock.now())).await
+    }
+
+    /// The same for a client that has another answer at hand: what a server may have read is not sent to it again. A
+    /// request that ends a server would else end the next one, too.
+    ///
+    /// # Errors
+    /// See [`Self::send`].
+    pub async fn send_once(
+        &self,
+        request: Box<Request<RequestBody>>,
+    ) -> Result<Response<ResponseBody>, Error> {
+        let mut sending = Sending::new(request, None, self.clock.now());
+        sending.is_only_once = true;
+        self.send_on(sending).await
+    }
+
+    async fn send_on<'s>(&'s self, mut sending: Sending<'s>) -> Result<Response<ResponseBody>, Error> {
         let live = self.live.load_full();
-        let began = self.clock.now();
+        let began = sending.now;
         live.budget.deposit();
-        let mut sending = Sending::new(request, commitment, began);
         sending.cancelled = Some(&self.figures.cancelled);
         let mut retries_left = live.spec.retries;
         let mut tried: Option<&Pool> = None;

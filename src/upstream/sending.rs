@@ -14,6 +14,8 @@ use crate::metrics::Counter;
 pub(super) struct Sending<'c> {
     /// Here until it begins to be sent; back here when not a byte of it was.
     pub(super) request: Option<Box<Request<RequestBody>>>,
+    /// Whether nothing of it is to be sent twice, whatever RFC 9110 allows.
+    pub(super) is_only_once: bool,
     /// A copy of one that may be sent twice, made when a kept connection is about to be tried.
     spare: Option<Spare>,
     /// Whether not a byte of it was sent so far, or when it last failed.
@@ -38,6 +40,7 @@ impl<'c> Sending<'c> {
     ) -> Self {
         Self {
             request: Some(request),
+            is_only_once: false,
             spare: None,
             is_unsent: true,
             crossed_a_close: false,
@@ -79,7 +82,7 @@ impl<'c> Sending<'c> {
         }
         let request = self.request.take()?;
         self.is_unsent = false;
-        self.spare = if is_kept { Spare::of(&request) } else { None };
+        self.spare = if is_kept && !self.is_only_once { Spare::of(&request) } else { None };
         Some(*request)
     }
 

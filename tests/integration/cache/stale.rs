@@ -89,6 +89,22 @@ async fn if_the_origin_fails_the_stale_answer_stands_in() {
     }
 }
 
+/// What the origin has read and not answered may have ended it. It is not asked again while there is a stale answer.
+#[tokio::test]
+async fn a_request_that_may_have_ended_the_origin_is_not_sent_again_where_a_stale_answer_serves() {
+    let origin = Origin::start();
+    origin.on_each("/a", |seen| match seen.nth {
+        0 => Script::ok("old").field("Cache-Control", "max-age=60").field("Age", "61"),
+        1 => Script::nothing(),
+        _ => Script::status(500),
+    });
+    let proxy = Proxy::start(&origin, "").await;
+    assert_eq!(proxy.get("/a").await.text(), "old");
+    let stale = proxy.get("/a").await;
+    assert_eq!((stale.status(), stale.text(), origin.count("/a")), (200, "old", 2));
+    assert_eq!(origin.connections(), 1, "it was a kept connection, which may close at any time");
+}
+
 #[tokio::test]
 async fn without_stale_if_error_the_failure_is_told() {
     let origin = Origin::start();
