@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use thiserror::Error;
@@ -40,6 +41,7 @@ struct Shared {
     fault: AtomicU8,
     chunks: AtomicU32,
     has_ended: AtomicBool,
+    has_trailers: AtomicBool,
     /// When the last of it came, where it had to be waited for.
     ended: OnceLock<Instant>,
 }
@@ -58,6 +60,12 @@ impl UploadOutcome {
     /// How many chunks were taken so far; `None` once the whole body was.
     pub fn progress(&self) -> Option<u32> {
         (!self.0.has_ended.load(Ordering::Acquire)).then(|| self.0.chunks.load(Ordering::Relaxed))
+    }
+
+    /// Whether more may have been taken for the end of it than was. The HTTP library reads the trailers of a chunked body up to
+    /// an empty line with CR and LF, of which it looks at what comes before the first empty line of any kind.
+    pub fn is_end_in_doubt(&self) -> bool {
+        self.0.has_trailers.load(Ordering::Acquire)
     }
 
     /// Since when the upstream can have all of a request that was `sent` then; `None` while its client owes some of it.
@@ -95,6 +103,8 @@ pub struct UploadBounds {
     pub patience: Duration,
     /// Bytes for each second that it is waited for, beyond `GRACE`; 0: any number.
     pub min_rate: u64,
+    /// Whether it is framed by HTTP/2, which leaves no doubt where it ends.
+    pub is_http2: bool,
 }
 
 /// A client's body with its bounds.
@@ -218,6 +228,12 @@ impl Upload {
         if self.received > self.bounds.most {
             return Err(self.outcome.set(UploadFault::TooLarge));
         }
+        if frame.is_trailers() && !self.bounds.is_http2 {
+            self.outcome.0.has_trailers.store(true, Ordering::Release);
+            if is_empty(&frame) {
+                return Err(self.outcome.set(UploadFault::Broken));
+            }
+        }
         if self.incoming.is_end_stream() {
             self.has_ended();
         }
@@ -230,6 +246,11 @@ impl Upload {
         }
         self.outcome.0.has_ended.store(true, Ordering::Release);
     }
+}
+
+/// Whether these are trailers without a field: in HTTP/1.1 something else stood in their place.
+pub fn is_empty(frame: &Frame<Bytes>) -> bool {
+    frame.trailers_ref().is_some_and(HeaderMap::is_empty)
 }
 
 /// A frame of any body, its trailers without what must not come after the body.
@@ -250,7 +271,7 @@ mod tests {
     #[test]
     fn a_body_must_come_at_an_average_rate_once_its_grace_is_used_up() {
         let seconds = Duration::from_secs;
-        let bounds = UploadBounds { most: u64::MAX, patience: seconds(30), min_rate: 100 };
+        let bounds = UploadBounds { most: u64::MAX, patience: seconds(30), min_rate: 100, is_http2: false };
         for (received, waited, patience) in [
             (0, 0, 20),
             (0, 15, 5),

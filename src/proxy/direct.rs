@@ -171,7 +171,8 @@ impl Proxy {
         let listener = self.policy.load().listener;
         let (most, min_rate) = (listener.max_body_bytes, listener.min_body_rate);
         let patience = route.upstream.patience().body;
-        let bounds = UploadBounds { most, patience, min_rate };
+        let is_http2 = exchange.peer.watch.is_http2();
+        let bounds = UploadBounds { most, patience, min_rate, is_http2 };
         let (body, outcome) = RequestBody::upload(incoming, bounds, self.state.clock);
         if body.size_hint().exact().is_none() {
             // The library drops a body of unknown length from GET, HEAD and CONNECT unless told that it is chunked.

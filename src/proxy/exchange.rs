@@ -197,6 +197,9 @@ impl Exchange {
         if self.has_server_timing {
             self.tell_timing(headers);
         }
+        if self.upload.as_ref().is_some_and(UploadOutcome::is_end_in_doubt) {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         if let Some(wish) = self.wish {
             response = wish.grant(response);
         }
@@ -236,6 +239,11 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
+        // Trailers may come yet, and with them doubt where the next request begins.
+        let is_owed = |upload: &UploadOutcome| upload.progress().is_some();
+        if self.upload.as_ref().is_some_and(is_owed) && !self.peer.watch.is_http2() {
+            self.peer.watch.end_after_this();
+        }
         let took = self.clock.now().saturating_duration_since(self.began);
         if self.is_in_progress {
             self.figures.in_progress.dec();

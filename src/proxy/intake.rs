@@ -156,20 +156,22 @@ pub(super) async fn settled(
 /// the connection can be used again.
 async fn settle(body: Incoming, may_be_read: bool, peer: &Peer) -> bool {
     let is_small = body.size_hint().upper().is_none_or(|length| length <= DRAINED);
-    let is_read = may_be_read && is_small && drain(body).await;
+    let is_read = may_be_read && is_small && drain(body, peer.watch.is_http2()).await;
     if !is_read {
         peer.watch.linger();
     }
     is_read
 }
 
-/// Whether a body came to its end within the bounds.
-async fn drain(mut body: Incoming) -> bool {
+/// Whether a body came to its end within the bounds, and it is known where that is: see [`UploadOutcome::is_end_in_doubt`].
+///
+/// [`UploadOutcome::is_end_in_doubt`]: crate::http::body::UploadOutcome::is_end_in_doubt
+async fn drain(mut body: Incoming, is_http2: bool) -> bool {
     let read = async {
         let mut left = DRAINED;
         while let Some(frame) = body.frame().await {
-            let length = frame.ok()?.data_ref().map_or(0, |data| data.len() as u64);
-            left = left.checked_sub(length)?;
+            let frame = frame.ok().filter(|frame| is_http2 || !frame.is_trailers())?;
+            left = left.checked_sub(frame.data_ref().map_or(0, |data| data.len() as u64))?;
         }
         Some(())
     };

@@ -211,6 +211,16 @@ impl Watch {
         self.is_http2.store(true, Relaxed);
     }
 
+    /// Whether it does.
+    pub fn is_http2(&self) -> bool {
+        self.is_http2.load(Relaxed)
+    }
+
+    /// Asks the connection to end after what it is doing now.
+    pub fn end_after_this(&self) {
+        self.drain();
+    }
+
     /// Whether the HTTP/2 client is in the middle of a head. While it is, its other requests do not come on either.
     pub(super) fn reads_head(&self, is_within: bool) {
         let since = self.within_head_since.load(Relaxed);

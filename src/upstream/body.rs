@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::connect::Io;
 use super::pool::{Lease, TunnelPlace};
-use crate::http::body::clean;
+use crate::http::body::{clean, is_empty};
 use crate::http::tap::{MAX_TAPPED, Tap};
 
 /// Why a body did not come to its end.
@@ -162,7 +162,13 @@ impl ResponseBody {
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some(lease) = &mut self.lease {
                     lease.channel().progressed();
-                    if self.incoming.is_end_stream() {
+                    if frame.is_trailers() && lease.channel().is_own() {
+                        // The library may have taken more for trailers than was: who knows what is read next.
+                        self.lease = None;
+                        if is_empty(&frame) {
+                            return Poll::Ready(Some(Err(BodyError::Incomplete)));
+                        }
+                    } else if self.incoming.is_end_stream() {
                         self.finish();
                     }
                 }

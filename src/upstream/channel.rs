@@ -48,6 +48,11 @@ impl Channel {
         }
     }
 
+    /// Whether it is a whole connection.
+    pub(super) fn is_own(&self) -> bool {
+        matches!(self, Self::Own(_))
+    }
+
     /// Sends a request and waits for the response's head, or until patience ends.
     pub(super) async fn exchange(
         &mut self,

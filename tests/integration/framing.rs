@@ -227,6 +227,7 @@ async fn a_broken_chunk_is_the_clients_fault_and_aborts_the_upload() {
         ("too much data", "4\r\nhello\r\n0\r\n\r\n"),
         ("a chunk that is not ended", "5\r\nhello0\r\n\r\n"),
         ("extensions without end", &many_extensions),
+        ("a bare LF for trailers", "5\r\nhello\r\n0\r\n\n"),
         ("a folded trailer", "5\r\nhello\r\n0\r\nX: a\r\n b\r\n\r\n"),
         ("a trailer without a colon", "5\r\nhello\r\n0\r\nabc\r\n\r\n"),
         ("a NUL in a trailer", "5\r\nhello\r\n0\r\nX: a\0b\r\n\r\n"),
@@ -245,6 +246,36 @@ async fn a_broken_chunk_is_the_clients_fault_and_aborts_the_upload() {
     }
     let errors = proxy.metric("forebay_upstream_requests_total", &["status=\"error\""]).await;
     assert_eq!(errors, 0.0, "nor is it counted as the upstream's");
+}
+
+/// The HTTP library reads on to an empty line with CR and LF. What lies between is lost: nothing may come behind it.
+#[tokio::test]
+async fn what_is_taken_for_trailers_hides_no_request() {
+    let origin = Origin::start();
+    let proxy = Proxy::start(&origin, "routes = [{ name = 'up', match = '/up' }]").await;
+    for (path, status) in [("/up", 200), ("/refused", 404)] {
+        for trailers in ["X: a\r\n\r\n", "X: a\n\r\n", "X: a\n\n", "X: a\r\n\n"] {
+            let mut connection = Connection::open(proxy.address).await;
+            let head = format!("POST {path} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+            let next = "GET /up?hidden HTTP/1.1\r\nHost: a\r\n\r\nGET /up?next HTTP/1.1\r\nHost: a\r\n\r\n";
+            connection.send(format!("{head}5\r\nhello\r\n0\r\n{trailers}{next}")).await;
+            assert_eq!(connection.response("POST").await.status(), status, "{trailers:?}");
+            connection.assert_closes().await;
+        }
+    }
+    assert!(origin.seen("*").iter().all(|seen| seen.method == "POST"), "{:?}", origin.seen("*"));
+    assert_eq!(origin.count("*"), 4);
+}
+
+#[tokio::test]
+async fn a_bare_line_feed_ends_a_line_and_is_not_forwarded() {
+    let origin = Origin::start();
+    let proxy = Proxy::start(&origin, "").await;
+    let mut connection = Connection::open(proxy.address).await;
+    connection.send("GET /a HTTP/1.1\nHost: a\nX-One: 1\r\nX-Two: 2\n\n").await;
+    assert_eq!(connection.response("GET").await.status(), 200);
+    let seen = origin.only("/a");
+    assert_eq!((seen.field("x-one"), seen.field("x-two")), (Some("1"), Some("2")));
 }
 
 #[tokio::test]

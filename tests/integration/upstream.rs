@@ -212,6 +212,32 @@ async fn a_connection_that_was_closed_while_idle_costs_nobody_anything() {
     }
 }
 
+/// The HTTP library may have read beyond them.
+#[tokio::test]
+async fn after_trailers_a_connection_is_not_used_again() {
+    let origin = Origin::start();
+    origin.on("/trailers", Script::chunked().body("ok").trailer("X-Sum", "1"));
+    origin.on(
+        "/hidden",
+        Script::raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nCache-Control: max-age=60\r\n\r\n2\r\nok\r\n0\r\n\nHTTP/1.1 200 OK\r\nX: y\r\n\r\n")
+            .kept(),
+    );
+    let proxy = Proxy::start(&origin, "").await;
+    for connections in 1..=3 {
+        assert_eq!(proxy.get("/trailers").await.text(), "ok");
+        assert_eq!(origin.connections(), connections);
+    }
+    for count in 1..=2 {
+        let mut connection = Connection::open(proxy.address).await;
+        connection.send(request("GET /hidden").bytes()).await;
+        connection.head("GET").await;
+        while let Ok(data) = connection.data().await {
+            assert!(data.is_some(), "it looks whole");
+        }
+        assert_eq!(origin.count("/hidden"), count, "it is not stored");
+    }
+}
+
 #[tokio::test]
 async fn a_post_is_never_sent_twice() {
     let origin = Origin::start();

@@ -69,7 +69,8 @@ impl Proxy {
     async fn read(&self, incoming: Incoming, asked: &Asked) -> Result<Bytes, Refusal> {
         let patience = asked.route().upstream.patience().body;
         let min_rate = self.policy.load().listener.min_body_rate;
-        let bounds = UploadBounds { most: MOST_UPLOADED, patience, min_rate };
+        // Of a known length: in HTTP/1.1 nothing comes behind it.
+        let bounds = UploadBounds { most: MOST_UPLOADED, patience, min_rate, is_http2: true };
         let (upload, outcome) = RequestBody::upload(incoming, bounds, self.state.clock);
         let read = upload.collect().await;
         let fault = || outcome.fault().unwrap_or(UploadFault::Broken);
