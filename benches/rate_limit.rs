@@ -74,13 +74,25 @@ fn client(nth: u64) -> u64 {
     nth.wrapping_mul(0x9e37_79b9_7f4a_7c15) % u64::from(CLIENTS)
 }
 
+/// A million visits, the number of each client's after Zipf's law: the nth busiest has 1/n of those of the busiest.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a number below that of the clients"
+)]
+fn crowd() -> Vec<u64> {
+    let uniform = |nth: u64| f64::from((mix(nth) >> 32) as u32) / f64::from(u32::MAX);
+    (0..u64::from(CLIENTS)).map(|nth| client(f64::from(CLIENTS).powf(uniform(nth)) as u64)).collect()
+}
+
+fn mix(seed: u64) -> u64 {
+    let once = (seed ^ (seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let twice = (once ^ (once >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    twice ^ (twice >> 31)
+}
+
 /// As random as a digest, and made without touching memory.
 fn key(client: u64) -> PartitionKey {
-    let mix = |seed: u64| {
-        let once = (seed ^ (seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let twice = (once ^ (once >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        twice ^ (twice >> 31)
-    };
     let seed = client.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     PartitionKey((u128::from(mix(seed)) << 64) | u128::from(mix(!seed)))
 }
@@ -97,6 +109,18 @@ fn three_tiers_a_million_clients(bencher: Bencher<'_, '_>, tiers: &[&str]) {
     bencher.counter(ItemsCount::new(1_usize)).bench(|| {
         let (key, now) = limit.next();
         black_box(limit.limit.check(key, now).is_ok())
+    });
+}
+
+/// The same table, asked by a crowd: the busiest client comes a hundred times as often as the hundredth.
+#[divan::bench(args = [THREE_TIERS, THREE_SMOOTH], sample_count = 50, sample_size = 20_000)]
+fn three_tiers_a_crowd_among_a_million_clients(bencher: Bencher<'_, '_>, tiers: &[&str]) {
+    let (limit, crowd) = (Limit::with_clients(tiers), crowd());
+    let mut visits = crowd.iter().cycle();
+    bencher.counter(ItemsCount::new(1_usize)).bench_local(|| {
+        let (_, now) = limit.next();
+        let visitor = visits.next().copied().unwrap_or_default();
+        black_box(limit.limit.check(key(visitor), now).is_ok())
     });
 }
 
