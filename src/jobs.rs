@@ -24,7 +24,7 @@ pub use job::{JobStats, Start, Url};
 pub use keeper::{Bells, keep};
 pub use pace::Pace;
 pub use reading::{MAX_ID, Reading, StartReading};
-pub use restart::{Starting, keep_written};
+pub use restart::{Starting, Wait, keep_written};
 
 use std::path::PathBuf;
 use std::sync::Arc;

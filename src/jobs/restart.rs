@@ -13,7 +13,7 @@ use super::job::Key;
 use super::table::MAX_ACTIVE;
 use super::{Bells, Jobs, Url};
 
-/// How long a start waits to be written down; a disk that hangs must not hold work up for good.
+/// How long a start waits to be written down, all in all; a disk that hangs must not hold work up for good.
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// Until a write that failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -23,26 +23,52 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(super) struct Durability {
     /// Counts changes.
     revision: AtomicU64,
-    /// The last change that is in the file.
-    saved: watch::Sender<u64>,
+    progress: watch::Sender<Progress>,
     is_restored: AtomicBool,
-    /// Whether the last attempt to write failed.
-    is_failing: AtomicBool,
     /// Starts under way.
     starting: AtomicUsize,
     /// Held while the file is written, for whoever asked for it may have left: the last change that was.
     writing: Arc<Mutex<u64>>,
 }
 
+/// What became of the writing.
+#[derive(Debug, Clone, Copy, Default)]
+struct Progress {
+    /// The last change that is in the file.
+    saved: u64,
+    /// Whether the last attempt failed.
+    is_failing: bool,
+}
+
 /// A start under way. Whether it begins a job or not is not known before it is answered, so it counts as one.
 #[derive(Debug)]
 pub struct Starting<P> {
+    wait: Wait<P>,
+}
+
+/// What a start waits for: that the file has it, before it is sent and when its job is known. For both it waits
+/// [`LONGEST_WAIT`] at most.
+#[derive(Debug)]
+pub struct Wait<P> {
     jobs: Arc<Jobs<P>>,
+    left: Duration,
 }
 
 impl Durability {
     pub(super) fn changed(&self) {
         self.revision.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// An attempt to write is over. Whether the one before it failed.
+    fn note(&self, revision: u64, is_written: bool) -> bool {
+        let mut was_failing = false;
+        self.progress.send_modify(|progress| {
+            was_failing = std::mem::replace(&mut progress.is_failing, !is_written);
+            if is_written {
+                progress.saved = revision;
+            }
+        });
+        was_failing
     }
 }
 
@@ -51,10 +77,11 @@ impl<P> Jobs<P> {
     pub fn starting(self: &Arc<Self>) -> Starting<P> {
         self.durability.starting.fetch_add(1, Ordering::AcqRel);
         self.changed();
-        Starting { jobs: Arc::clone(self) }
+        Starting { wait: Wait { jobs: Arc::clone(self), left: LONGEST_WAIT } }
     }
 
-    /// Brings back what the state file holds, the first time that it is called. `hold` gives what each of them holds.
+    /// Brings back what the state file holds, the first time that it is called. `hold` gives what each of them holds. The
+    /// file is written then, so that one that cannot be is told of before anybody relies on it.
     ///
     /// # Errors
     /// The file is there and of no use; no job is brought back then.
@@ -64,7 +91,15 @@ impl<P> Jobs<P> {
         else {
             return Ok(0);
         };
-        let Some(saved) = file::read(&path)? else { return Ok(0) };
+        let saved = file::read(&path).inspect_err(|unusable| {
+            if matches!(unusable, Unusable::SetAside(_)) {
+                self.changed();
+            }
+        })?;
+        let Some(saved) = saved else {
+            self.changed();
+            return Ok(0);
+        };
         let (now, mut table) = (self.clock.now(), self.table.lock());
         let mut given_back = Vec::new();
         for SavedJob { id, began, host, path } in &saved.jobs {
@@ -82,8 +117,7 @@ impl<P> Jobs<P> {
         let restored = table.active();
         drop(table);
         drop(given_back);
-        self.durability.changed();
-        self.bells.ring();
+        self.changed();
         Ok(restored)
     }
 
@@ -102,21 +136,18 @@ impl<P> Jobs<P> {
         };
         let written = tokio::task::spawn_blocking(write).await;
         let written = written.unwrap_or_else(|panic| Err(std::io::Error::other(panic)));
-        let was_failing = self.durability.is_failing.swap(written.is_err(), Ordering::AcqRel);
-        match written {
-            Ok(()) => drop(self.durability.saved.send_replace(revision)),
-            Err(error) => {
-                self.figures.failed_saves.inc();
-                if !was_failing {
-                    tracing::warn!(%error, file = shown, "jobs cannot be written down: they would not survive a restart");
-                }
+        let was_failing = self.durability.note(revision, written.is_ok());
+        if let Err(error) = written {
+            self.figures.failed_saves.inc();
+            if !was_failing {
+                tracing::warn!(%error, file = shown, "jobs cannot be written down: they would not survive a restart");
             }
         }
     }
 
     /// Whether the file lacks something that can be written.
     fn is_behind(&self) -> bool {
-        *self.durability.saved.borrow() < self.durability.revision.load(Ordering::Acquire)
+        self.durability.progress.borrow().saved < self.durability.revision.load(Ordering::Acquire)
     }
 
     fn unsaved(&self) -> Option<(PathBuf, Vec<u8>, u64)> {
@@ -143,34 +174,43 @@ impl<P> Jobs<P> {
         drop(table);
         Some((path, Saved::new(nameless, jobs).to_bytes(), revision))
     }
-
-    /// Waits until all that has changed so far is in the state file, where there is one; not for long where it cannot be
-    /// written.
-    pub async fn written_down(&self) {
-        let revision = self.durability.revision.load(Ordering::Acquire);
-        if self.table.lock().spec.state_file.is_none() {
-            return;
-        }
-        let mut saved = self.durability.saved.subscribe();
-        let is_written = saved.wait_for(|saved| *saved >= revision);
-        let _ = tokio::time::timeout(LONGEST_WAIT, is_written).await;
-    }
 }
 
 impl<P> Starting<P> {
     /// Waits until the start is written down, where a restart is to know of it: a process that is killed while the
     /// upstream begins a job must not forget that there is one.
-    pub async fn written_down(&self) {
-        if !self.jobs.spec().unknown_hold.is_zero() {
-            self.jobs.written_down().await;
+    pub async fn written_down(&mut self) {
+        if !self.wait.jobs.spec().unknown_hold.is_zero() {
+            self.wait.written_down().await;
         }
+    }
+
+    /// What is left to wait for once the job is known.
+    pub fn wait(&self) -> Wait<P> {
+        Wait { jobs: Arc::clone(&self.wait.jobs), left: self.wait.left }
+    }
+}
+
+impl<P> Wait<P> {
+    /// Waits until all that has changed so far is in the state file, where there is one that can be written.
+    pub async fn written_down(&mut self) {
+        let Jobs { clock, table, durability, .. } = &*self.jobs;
+        let revision = durability.revision.load(Ordering::Acquire);
+        if table.lock().spec.state_file.is_none() {
+            return;
+        }
+        let mut progress = durability.progress.subscribe();
+        let began = clock.now();
+        let is_settled = progress.wait_for(|progress| progress.saved >= revision || progress.is_failing);
+        let _ = tokio::time::timeout(self.left, is_settled).await;
+        self.left = self.left.saturating_sub(clock.now().saturating_duration_since(began));
     }
 }
 
 impl<P> Drop for Starting<P> {
     fn drop(&mut self) {
-        self.jobs.durability.starting.fetch_sub(1, Ordering::AcqRel);
-        self.jobs.changed();
+        self.wait.jobs.durability.starting.fetch_sub(1, Ordering::AcqRel);
+        self.wait.jobs.changed();
     }
 }
 
@@ -180,12 +220,12 @@ pub async fn keep_written<P>(tables: impl Fn() -> Vec<Arc<Jobs<P>>>, bells: &Bel
         let mut is_failing = false;
         for table in tables() {
             table.save().await;
-            is_failing |= table.durability.is_failing.load(Ordering::Acquire);
+            is_failing |= table.durability.progress.borrow().is_failing;
         }
-        if is_failing {
-            tokio::time::sleep(RETRY).await;
-        } else {
-            bells.file_rung().await;
+        // One that fails holds up no other: what changes is written at once.
+        tokio::select! {
+            () = bells.file_rung() => {}
+            () = tokio::time::sleep(RETRY), if is_failing => {}
         }
     }
 }

@@ -298,7 +298,7 @@ async fn jobs_come_back_with_their_age_and_are_asked_for_at_once() {
     before.start("over", start(ALICE), pool.permit());
     before.polled(&pool, "over", ALICE, Reading::Final);
     advance(seconds(60)).await;
-    let under_way = before.starting();
+    let mut under_way = before.starting();
     before.save().await;
     under_way.written_down().await;
     // A process of its own, by the same clock.
@@ -320,6 +320,26 @@ async fn jobs_come_back_with_their_age_and_are_asked_for_at_once() {
         "the start that was under way had its time"
     );
     std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_waits_for_a_disk_that_hangs_once_and_for_one_that_fails_not_at_all() {
+    let nowhere = std::env::temp_dir().join(format!("forebay-nowhere-{}", std::process::id()));
+    let spec = Spec { state_file: Some(nowhere.join("jobs.json")), unknown_hold: seconds(3), ..spec() };
+    let table = jobs(spec);
+    let waited = async |starting: &mut Starting<Permit>| {
+        let before = table.clock.now();
+        starting.written_down().await;
+        let sent = table.clock.now();
+        table.changed();
+        starting.wait().written_down().await;
+        ((sent - before).as_secs(), (table.clock.now() - sent).as_secs())
+    };
+    // Nobody writes.
+    assert_eq!(waited(&mut table.starting()).await, (2, 0));
+    table.save().await;
+    assert_eq!(table.figures.failed_saves.value(), 1);
+    assert_eq!(waited(&mut table.starting()).await, (0, 0));
 }
 
 #[tokio::test(start_paused = true)]

@@ -80,8 +80,8 @@ impl Proxy {
         let admitted = self.state.clock.now();
         let route = Arc::clone(asked.route());
         let watch = Watch::of(&asked);
-        let starting = Starting::of(&self.state, &asked);
-        if let Some(starting) = &starting {
+        let mut starting = Starting::of(&self.state, &asked);
+        if let Some(starting) = &mut starting {
             Box::pin(starting.written_down()).await;
         }
         let writing = Writing::begin(&self.state, &self.policy, &asked);

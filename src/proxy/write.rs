@@ -52,11 +52,11 @@ pub(super) async fn write(
                 let for_get = writing.ended(&response);
                 let (permit, birth) = match starting {
                     Some(starting) => {
-                        let table = starting.table();
+                        let mut wait = starting.wait();
                         let (permit, birth) = starting.answered(&response, permit);
                         if birth.is_none() {
                             // Named by the head: what the client knows, a restart will know.
-                            table.written_down().await;
+                            wait.written_down().await;
                         }
                         (permit, birth)
                     }

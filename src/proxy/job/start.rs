@@ -20,10 +20,13 @@ use crate::client::KeySpec;
 use crate::http::tap::Tap;
 use crate::http::target::host;
 use crate::jobs::{self, By, Start, StartReading};
-use crate::policy::{JobPolicy, JobRole, JobTable, State};
+use crate::policy::{JobPolicy, JobRole, State};
 use crate::proxy::asked::Asked;
 use crate::router::Pattern;
 use crate::upstream::{BodyError, ResponseBody};
+
+/// What the end of its answer waits for.
+type JobWait = jobs::Wait<Option<Permit>>;
 
 /// A start that is about to be sent, or was.
 #[derive(Debug)]
@@ -75,13 +78,13 @@ impl Starting {
     }
 
     /// Waits until a restart would know of it; to be called before it is sent.
-    pub(in crate::proxy) async fn written_down(&self) {
+    pub(in crate::proxy) async fn written_down(&mut self) {
         self.noted.written_down().await;
     }
 
-    /// Where the job will be.
-    pub(in crate::proxy) fn table(&self) -> Arc<JobTable> {
-        Arc::clone(&self.job.table)
+    /// What the end of its answer waits for.
+    pub(in crate::proxy) fn wait(&self) -> JobWait {
+        self.noted.wait()
     }
 
     /// It was answered. The job that a `Location` names holds the permit from now on; one that the body is to name gives
@@ -211,20 +214,20 @@ impl StartBody {
         start
     }
 
-    /// As soon as the last byte is here, before the client has it: its first question finds the job. The table that has
-    /// one more.
-    fn settle_at_end(&mut self) -> Option<Arc<JobTable>> {
+    /// As soon as the last byte is here, before the client has it: its first question finds the job. What the end waits
+    /// for then.
+    fn settle_at_end(&mut self) -> Option<JobWait> {
         if self.body.as_ref().is_some_and(|body| !body.is_end_stream()) {
             return None;
         }
         self.settle(true)
     }
 
-    fn settle(&mut self, is_whole: bool) -> Option<Arc<JobTable>> {
+    fn settle(&mut self, is_whole: bool) -> Option<JobWait> {
         let birth = self.birth.take()?;
-        let table = Arc::clone(&birth.starting.job.table);
+        let wait = birth.starting.wait();
         birth.settle(is_whole);
-        Some(table)
+        Some(wait)
     }
 }
 
@@ -248,8 +251,8 @@ impl Body for StartBody {
                 }
                 Some(Err(_)) | None => self.settle(frame.is_none()),
             };
-            let Some(table) = settled else { return Poll::Ready(frame) };
-            let written = Box::pin(async move { table.written_down().await });
+            let Some(mut wait) = settled else { return Poll::Ready(frame) };
+            let written = Box::pin(async move { wait.written_down().await });
             self.held_back = Some(HeldBack { frame, written });
         }
         let Some(held) = &mut self.held_back else { return Poll::Ready(None) };

@@ -1,5 +1,7 @@
 //! Jobs outlive the process and its configuration.
 
+use std::time::{Duration, Instant};
+
 use super::{SCANS, Scans, held, scans_with, start, status};
 use crate::harness::{Origin, Proxy, Scratch, request, wait_until};
 
@@ -36,6 +38,29 @@ async fn a_torn_file_is_set_aside_and_serving_begins() {
     assert!(scratch.path().join("jobs.json.aside").exists());
     assert_eq!(start(&proxy).await.status(), 202);
     wait_until("a new one is written", || async { file.exists() }).await;
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_written_is_told_of_at_once_and_holds_no_start_up() {
+    let (origin, scratch) = (Origin::start(), Scratch::new());
+    let _scans = Scans::on(&origin);
+    let folder = scratch.path().join("later");
+    let file = folder.join("jobs.json");
+    let keys = format!("state_file = '{}'\nunknown_hold = '3s'", file.display());
+    let proxy = Proxy::start(&origin, &scans_with(&keys)).await;
+    wait_until("the log says so before anybody starts anything", || async {
+        proxy.log().iter().any(|line| line.contains("cannot be written down") && line.contains("jobs.json"))
+    })
+    .await;
+    assert!(proxy.metric("forebay_jobs_failed_saves_total", &["job=\"scan\""]).await >= 1.0);
+    let began = Instant::now();
+    assert_eq!(start(&proxy).await.status(), 202);
+    assert!(began.elapsed() < Duration::from_secs(2), "it waited for {:?}", began.elapsed());
+    std::fs::create_dir(&folder).unwrap();
+    wait_until("it is tried again", || async {
+        std::fs::read_to_string(&file).is_ok_and(|text| text.contains("\"s1\""))
+    })
+    .await;
 }
 
 #[tokio::test]
