@@ -5,6 +5,9 @@
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
+/// What EventSource reads.
+const EVENT_STREAM: &[u8] = b"text/event-stream";
+
 /// Fields that end at this hop whatever `Connection` says (RFC 9110 section 7.6.1), and some that have no honest use
 /// beyond it.
 static HOP_BY_HOP: [(HeaderName, u16); 10] = [
@@ -341,8 +344,8 @@ pub fn transfer_coding(headers: &HeaderMap, present: Present) -> TransferCoding 
 
 /// Whether a body is a stream of events, which has no end to wait for.
 pub fn is_event_stream(headers: &HeaderMap) -> bool {
-    let kind = headers.get(header::CONTENT_TYPE);
-    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.as_bytes().get(..EVENT_STREAM.len()));
+    kind.is_some_and(|kind| kind.eq_ignore_ascii_case(EVENT_STREAM))
 }
 
 /// The declared length of a body; `None` where there is none or it is not a plain number.

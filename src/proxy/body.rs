@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::{Buf as _, Bytes};
+use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use thiserror::Error;
 use tokio::time::Instant;
@@ -97,14 +98,19 @@ impl Body {
         }
     }
 
-    /// From an exchange of this request's own.
-    pub(super) fn upstream(body: ResponseBody, permit: Option<Permit>) -> Self {
-        Self { _permit: permit, ..Self::from(Source::Upstream(body)) }
-    }
-
-    /// From an exchange of this request's own, without an end but that of the process.
-    pub(super) fn event_stream(body: ResponseBody, permit: Option<Permit>, end: CancellationToken) -> Self {
-        Self { _permit: permit, ..Self::from(Source::Events(Box::new(Events::new(body, end)))) }
+    /// From an exchange of this request's own, with these fields in its head. Events have no end but that of the process.
+    pub(super) fn upstream(
+        headers: &HeaderMap,
+        body: ResponseBody,
+        permit: Option<Permit>,
+        end: &CancellationToken,
+    ) -> Self {
+        let source = if !body.is_end_stream() && events::are_endless(headers) {
+            Source::Events(Box::new(Events::new(body, end.clone())))
+        } else {
+            Source::Upstream(body)
+        };
+        Self { _permit: permit, ..Self::from(source) }
     }
 
     /// The answer to a start, which is to name its job.
@@ -162,6 +168,8 @@ impl Body {
     /// What passes by is stored when it has come to its end.
     pub(super) fn collected(self, collection: Option<Box<Collection>>) -> Self {
         match collection {
+            // They come to an end, but never to all there is.
+            Some(_) if matches!(self.source, Source::Events(_)) => self,
             // Nobody asks for what is not there.
             Some(collection) if self.is_end_stream() => {
                 collection.store();

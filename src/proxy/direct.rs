@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, TRANSFER_ENCODING, UPGRADE};
+use http::header::{HeaderValue, TRANSFER_ENCODING, UPGRADE};
 use http::{Request, Response, StatusCode};
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -25,9 +25,6 @@ use crate::metrics::CacheResult;
 use crate::policy::Route;
 use crate::refusal::Refusal;
 use crate::upstream::{self, ResponseBody};
-
-/// What EventSource reads.
-const EVENT_STREAM: &[u8] = b"text/event-stream";
 
 /// A response with what must live as long as its body.
 pub(super) struct Obtained {
@@ -138,13 +135,11 @@ impl Proxy {
         }
         let body = match birth {
             Some(birth) => Body::start(StartBody::new(body, birth)),
-            None if is_event_stream(&parts.headers) => {
-                Body::event_stream(body, permit, self.state.afterlife.end.clone())
-            }
             None => {
                 let collection =
                     for_get.and_then(|for_get| for_get.collect(&self.state, admitted, answered, &parts));
-                Body::upstream(body, permit).collected(collection)
+                let end = &self.state.afterlife.end;
+                Body::upstream(&parts.headers, body, permit, end).collected(collection)
             }
         };
         let mut response = Response::from_parts(parts, body);
@@ -180,12 +175,6 @@ impl Proxy {
         }
         (Box::new(Request::from_parts(parts, body)), Some(outcome))
     }
-}
-
-/// A stream without an end of its own.
-fn is_event_stream(headers: &HeaderMap) -> bool {
-    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.as_bytes().get(..EVENT_STREAM.len()));
-    kind.is_some_and(|kind| kind.eq_ignore_ascii_case(EVENT_STREAM)) && !headers.contains_key(CONTENT_LENGTH)
 }
 
 /// The client's own fault where there was one: a broken upload is not the upstream's failure.

@@ -40,7 +40,7 @@ impl Proxy {
         exchange.upstream = Some(waited.saturating_sub(exchange.queued.unwrap_or_default()));
         match outcome {
             Outcome::Failed(refusal) => Err(refusal),
-            Outcome::Yours(private) => Ok(answer_privately(private, conditions, exchange)),
+            Outcome::Yours(private) => Ok(self.answer_privately(private, conditions, exchange)),
             Outcome::Shared(fetched, reader) if fetched.head.suits(&asked.parts.headers) => {
                 let head = &fetched.head;
                 let result = if has_joined { CacheResult::Collapsed } else { result_of(head) };
@@ -61,6 +61,22 @@ impl Proxy {
             }
             Outcome::Alone | Outcome::Shared(..) => self.forward_shared(asked, reason, exchange).await,
         }
+    }
+
+    /// A response that only this request gets; `conditions` are its own, where the origin has not evaluated them.
+    fn answer_privately(
+        &self,
+        private: Private,
+        conditions: Option<&HeaderMap>,
+        exchange: &mut Exchange,
+    ) -> Response<Body> {
+        exchange.count_cache(CacheResult::Miss);
+        let Private { response, permit, forwarded } = private;
+        let (parts, body) = response.into_parts();
+        let body = Body::upstream(&parts.headers, body, permit, &self.state.afterlife.end);
+        let mut response = unless_known(Response::from_parts(parts, body), conditions);
+        tell_cache_status(&mut response, forwarded);
+        response
     }
 
     /// What could not be shared is fetched alone, through the limits and the pool.
@@ -153,19 +169,6 @@ fn queued(outcome: &Outcome<Sharing>) -> Option<Duration> {
         Outcome::Yours(private) => private.permit.as_ref().map(Permit::waited),
         Outcome::Alone | Outcome::Failed(_) => None,
     }
-}
-
-/// A response that only this request gets; `conditions` are its own, where the origin has not evaluated them.
-fn answer_privately(
-    private: Private,
-    conditions: Option<&HeaderMap>,
-    exchange: &mut Exchange,
-) -> Response<Body> {
-    exchange.count_cache(CacheResult::Miss);
-    let response = private.response.map(|body| Body::upstream(body, private.permit));
-    let mut response = unless_known(response, conditions);
-    tell_cache_status(&mut response, private.forwarded);
-    response
 }
 
 /// The response, or a 304 where the client has it already.

@@ -133,15 +133,26 @@ async fn an_event_stream_comes_to_a_whole_end_at_the_deadline() {
     let origin = Origin::start();
     origin.on("/events", Script::events().body("data: 1\n\n"));
     let mut proxy = Proxy::start(&origin, "listener.drain_timeout = '300ms'").await;
-    let mut stream = Connection::open(proxy.address).await;
-    stream.send(request("GET /events").field("Accept", "text/event-stream").bytes()).await;
-    assert_eq!(stream.head("GET").await.status(), 200);
-    assert_eq!(stream.data().await.unwrap().unwrap(), b"data: 1\n\n");
+    let mut streams = Vec::new();
+    // Asked for as one, by a write, and by who does not say what is wanted.
+    for asked in [
+        request("GET /events").field("Accept", "text/event-stream"),
+        request("POST /events"),
+        request("GET /events"),
+    ] {
+        let mut stream = Connection::open(proxy.address).await;
+        stream.send(asked.bytes()).await;
+        assert_eq!(stream.head("GET").await.status(), 200);
+        assert_eq!(stream.data().await.unwrap().unwrap(), b"data: 1\n\n");
+        streams.push(stream);
+    }
     let h2 = H2::open(proxy.address).await;
     let other = tokio::spawn(async move { h2.get("/events", &[("accept", "text/event-stream")]).await });
-    wait_until("both run", || async { origin.active("/events") == 2 }).await;
+    wait_until("all run", || async { origin.active("/events") == 4 }).await;
     proxy.signal("TERM");
-    assert_eq!(stream.data().await.unwrap(), None, "the last chunk came");
+    for mut stream in streams {
+        assert_eq!(stream.data().await.unwrap(), None, "the last chunk came");
+    }
     let other = other.await.unwrap();
     assert_eq!((other.text(), &other.cut_short), ("data: 1\n\n", &None));
     assert_eq!(proxy.ended().await.code(), Some(1));

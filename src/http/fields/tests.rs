@@ -139,3 +139,16 @@ fn content_length_is_digits_only() {
         assert_eq!(content_length(&map(&[("content-length", text)])), length, "{text:?}");
     }
 }
+
+#[test]
+fn a_stream_of_events_is_known_in_any_case() {
+    for (kind, is_one) in [
+        ("text/event-stream", true),
+        ("Text/Event-Stream; charset=utf-8", true),
+        ("text/event", false),
+        ("text/plain", false),
+    ] {
+        assert_eq!(is_event_stream(&map(&[("content-type", kind)])), is_one, "{kind}");
+    }
+    assert!(!is_event_stream(&HeaderMap::new()));
+}

@@ -4,10 +4,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::header::{self, HeaderMap};
 use http_body::{Body as _, Frame};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::BrokenOff;
+use crate::http::fields;
 use crate::upstream::ResponseBody;
 
 /// A body that its server does not end.
@@ -15,6 +17,11 @@ use crate::upstream::ResponseBody;
 pub(super) struct Events {
     body: ResponseBody,
     end: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+/// Whether a head announces events that go on until somebody ends them.
+pub(super) fn are_endless(headers: &HeaderMap) -> bool {
+    fields::is_event_stream(headers) && !headers.contains_key(header::CONTENT_LENGTH)
 }
 
 impl Events {
