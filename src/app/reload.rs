@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 
 use super::{open_access_log, systemd};
 use crate::admin::{Admin, Reloaded, Reloading};
-use crate::config::{Config, Loaded, Problems};
+use crate::config::{self, Config, Loaded, Problems};
 use crate::logging::Log;
 use crate::policy::compile::{attach, plan_to_serve};
 use crate::policy::{Policy, State};
@@ -26,6 +26,9 @@ pub type Reader = Box<dyn Fn() -> Result<Loaded, Problems> + Send + Sync>;
 /// Puts new configurations in force, one at a time.
 pub(super) struct Reloader {
     reader: Reader,
+    /// What the process began with: whatever is bound or built once is by this.
+    bound: Config,
+    /// What was read last.
     current: Mutex<Config>,
     state: Arc<State>,
     policy: Arc<ArcSwap<Policy>>,
@@ -37,14 +40,14 @@ pub(super) struct Reloader {
 impl Reloader {
     pub(super) fn new(
         reader: Reader,
-        current: Config,
+        bound: Config,
         state: Arc<State>,
         policy: Arc<ArcSwap<Policy>>,
         server: Arc<Server<Proxy>>,
         log: Arc<Log>,
     ) -> Arc<Self> {
-        let current = Mutex::new(current);
-        Arc::new(Self { reader, current, state, policy, server, log, admin: OnceLock::new() })
+        let current = Mutex::new(bound.clone());
+        Arc::new(Self { reader, bound, current, state, policy, server, log, admin: OnceLock::new() })
     }
 
     /// The admin listener whose rules a reload may change.
@@ -108,18 +111,19 @@ impl Reloader {
         let loaded = (self.reader)().map_err(|problems| problems.to_string())?;
         let plan = plan_to_serve(&loaded).map_err(|problems| problems.to_string())?;
         let config = &loaded.config;
-        let needs_restart = needs_restart(current, config);
+        let has_changed = config::effective(current) != config::effective(config);
+        let (in_force, needs_restart) = in_force(&self.bound, config);
         if current.log.access != config.log.access || current.log.format != config.log.format {
             let access_log = open_access_log(config).map_err(|error| format!("{error:#}"))?;
             self.state.access_log.store(Arc::new(access_log));
         }
         self.log.set_level(&config.log.level).map_err(|error| error.to_string())?;
-        let policy = attach(plan, &self.state);
+        let mut policy = attach(plan, &self.state);
+        policy.effective = shown(&in_force, &needs_restart);
         restore_jobs(&policy);
         // There may be other tables to look after.
         self.state.bells.ring();
         let before = self.policy.load_full();
-        let has_changed = before.effective != policy.effective;
         self.server.resize(before.listener.bounds.max_connections, policy.listener.bounds.max_connections);
         if let Some(admin) = self.admin.get() {
             admin.secure(&policy.admin);
@@ -163,17 +167,29 @@ impl Reloader {
     }
 }
 
-/// What is bound or built once.
-fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
-    let mut keys = Vec::new();
-    let mut compare = |is_equal: bool, key: &str| {
-        if !is_equal {
-            keys.push(key.to_owned());
+/// The configuration as it can be put in force, what is bound or built once left as it is; and the keys that wait for a
+/// restart.
+fn in_force(bound: &Config, new: &Config) -> (Config, Vec<String>) {
+    let (mut config, mut waiting) = (new.clone(), Vec::new());
+    let mut keep = |differs: bool, key: &str| {
+        if differs {
+            waiting.push(key.to_owned());
         }
     };
-    compare(old.listener.address == new.listener.address, "listener.address");
-    compare(old.listener.socket_mode == new.listener.socket_mode, "listener.socket_mode");
-    compare(old.listener.workers == new.listener.workers, "listener.workers");
-    compare(old.admin.address.get_ref() == new.admin.address.get_ref(), "admin.address");
-    keys
+    let (old, now) = (&bound.listener, &mut config.listener);
+    keep(old.address != std::mem::replace(&mut now.address, old.address.clone()), "listener.address");
+    keep(old.socket_mode != std::mem::replace(&mut now.socket_mode, old.socket_mode), "listener.socket_mode");
+    keep(old.workers != std::mem::replace(&mut now.workers, old.workers), "listener.workers");
+    let (old, now) = (bound.admin.address.get_ref(), config.admin.address.get_mut());
+    keep(*old != std::mem::replace(now, *old), "admin.address");
+    (config, waiting)
+}
+
+/// What operators see of it: a file that says of itself what is not as in the file that was read.
+fn shown(in_force: &Config, waiting: &[String]) -> String {
+    let text = config::effective(in_force);
+    if waiting.is_empty() {
+        return text;
+    }
+    format!("# these keys have changed and take effect at a restart: {}\n\n{text}", waiting.join(", "))
 }

@@ -189,6 +189,28 @@ async fn what_needs_a_restart_is_named_in_the_answer_and_in_the_log() {
 }
 
 #[tokio::test]
+async fn what_waits_for_a_restart_is_told_until_it_is_as_it_was() {
+    let origin = Origin::start();
+    let proxy = Proxy::start(&origin, "").await;
+    let before = proxy.admin_get("/api/config").await.text().to_owned();
+    let told = async || {
+        let answer = reload(&proxy).await.json();
+        (answer["changed"].as_bool().unwrap(), answer["needs_restart"].clone())
+    };
+    proxy.rewrite("listener.address = '127.0.0.1:1'");
+    let waiting = serde_json::json!(["listener.address"]);
+    assert_eq!(told().await, (true, waiting.clone()));
+    assert_eq!(told().await, (false, waiting), "it waits still");
+    let shown = proxy.admin_get("/api/config").await.text().to_owned();
+    let (comment, in_force) = shown.split_once("\n\n").unwrap();
+    assert!(comment.starts_with('#') && comment.ends_with(": listener.address"), "{comment}");
+    assert_eq!(in_force, before, "what is bound");
+    proxy.rewrite("");
+    assert_eq!(told().await, (true, serde_json::json!([])));
+    assert_eq!(proxy.admin_get("/api/config").await.text(), before);
+}
+
+#[tokio::test]
 async fn a_smaller_bound_on_connections_holds_after_a_reload_through_the_admin_listener() {
     let origin = Origin::start();
     let proxy = Proxy::start(&origin, "listener.max_connections = 100").await;
