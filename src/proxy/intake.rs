@@ -43,17 +43,19 @@ pub(super) fn receive(
 ) -> Result<Option<Box<Asked>>, Refusal> {
     let upload = body.map_or(0, |body| body.size_hint().lower());
     let scheme = exchange.peer.scheme;
-    let Some(found) = look(&mut parts, present, scheme, upload, policy)? else { return Ok(None) };
+    let Some(found) = look(&mut parts, present, scheme, policy)? else {
+        return check_upload(upload, policy).map(|()| None);
+    };
     exchange.routed(&found.0.route, &parts);
     let client = exchange.peer.resolve(&policy.trusted_proxies, &parts.headers);
     exchange.asked_by(client.ip);
+    check_upload(upload, policy)?;
     let has_body = body.is_some_and(|body| !body.is_end_stream());
     Ok(Some(Box::new(Asked::new((parts, present), found, client, scheme, has_body, state.digester))))
 }
 
 /// Checks what the protocol library lets through, canonicalises, and finds the route; `None` for an OPTIONS request that asks
-/// about forebay itself: `OPTIONS *`, or one that may go no further. `upload`:
-/// the bytes that the body has at least.
+/// about forebay itself: `OPTIONS *`, or one that may go no further.
 ///
 /// # Errors
 /// The refusal; the head is canonical if that is [`Refusal::NoRoute`].
@@ -61,7 +63,6 @@ pub(crate) fn look(
     parts: &mut Parts,
     present: Present,
     scheme: Scheme,
-    upload: u64,
     policy: &Policy,
 ) -> Result<Option<(Destination, Captures)>, Refusal> {
     if matches!(parts.method, Method::CONNECT | Method::TRACE) {
@@ -85,9 +86,6 @@ pub(crate) fn look(
     // Before anything reads the head: what the upstream will not see must choose no limit, identity, key or variant.
     fields::remove_named_by_connection(&mut parts.headers, present);
     target::canonicalize(parts, scheme.default_port())?;
-    if upload > policy.listener.max_body_bytes {
-        return Err(Refusal::Upload(UploadFault::TooLarge));
-    }
     if parts.uri.path() == "*" || is_last_hop(parts) {
         return Ok(None);
     }
@@ -103,6 +101,17 @@ pub(crate) fn look(
         return Err(BadTarget::AmbiguousPath.into());
     }
     Ok(Some((found.route.clone(), found.captures)))
+}
+
+/// Whether a body that has so many bytes at least may come. Asked last: the refusal belongs to a route.
+///
+/// # Errors
+/// The refusal.
+pub(crate) fn check_upload(upload: u64, policy: &Policy) -> Result<(), Refusal> {
+    if upload > policy.listener.max_body_bytes {
+        return Err(Refusal::Upload(UploadFault::TooLarge));
+    }
+    Ok(())
 }
 
 /// Exactly one `chunked` or none (RFC 9112 section 6.1); the library has refused what is broken outright.

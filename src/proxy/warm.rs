@@ -72,7 +72,7 @@ impl Proxy {
     ) -> Result<i64, String> {
         let policy = self.policy.load();
         let present = Present::of(&parts.headers);
-        let found = intake::look(&mut parts, present, peer.scheme, 0, &policy);
+        let found = intake::look(&mut parts, present, peer.scheme, &policy);
         let found = found.ok().flatten().ok_or("no route matches")?;
         let client = peer.resolve(&policy.trusted_proxies, &parts.headers);
         let asked = Asked::new((parts, present), found, client, peer.scheme, false, self.state.digester);

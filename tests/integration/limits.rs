@@ -45,6 +45,9 @@ async fn a_body_beyond_its_bound_is_413_in_either_framing() {
     assert_eq!(proxy.send(&request("POST /chunked").chunked(too_large)).await.status(), 413);
     wait_until("the origin has seen the end of it", || async { origin.active("*") == 0 }).await;
     assert!(origin.seen("/chunked").iter().all(|seen| seen.body != Body::Whole));
+    // Both belong to the route that they were meant for.
+    let refused = ["route=\"all\"", "status=\"413\""];
+    proxy.wait_for_metric("forebay_requests_total", &refused, 2.0).await;
 }
 
 #[tokio::test]

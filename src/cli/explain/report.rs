@@ -18,7 +18,7 @@ use crate::http::scheme::Scheme;
 use crate::http::target::host;
 use crate::policy::{Policy, State};
 use crate::proxy::asked::Asked;
-use crate::proxy::intake::look;
+use crate::proxy::intake::{check_upload, look};
 use crate::refusal::Refusal;
 use crate::upstream;
 
@@ -112,7 +112,8 @@ impl Report {
         let upload = fields::content_length(&head.headers).unwrap_or(0);
         let has_body = upload > 0 || head.headers.contains_key(http::header::TRANSFER_ENCODING);
         let (scheme, present) = (Scheme::of(&head.uri), Present::of(&head.headers));
-        let found = look(&mut head, present, scheme, upload, policy);
+        let found = look(&mut head, present, scheme, policy)
+            .and_then(|found| check_upload(upload, policy).map(|()| found));
         let address = policy.trusted_proxies.resolve(peer, &head.headers);
         let (route, others) = match &found {
             Ok(Some(_)) | Err(Refusal::NoRoute) => judge(policy, &head),
