@@ -29,6 +29,8 @@ struct Server<'a> {
     /// Null without a cap.
     max: Option<u64>,
     waiting: u64,
+    /// Requests that waited for a connection in vain: no attempts.
+    timeouts: u64,
     created: u64,
     recycled: u64,
     requests: u64,
@@ -71,6 +73,7 @@ fn server(figures: &ServerFigures) -> Server<'_> {
         idle: figures.idle,
         max: figures.max,
         waiting: figures.waiting,
+        timeouts: figures.timeouts,
         created: figures.created,
         recycled: figures.recycled,
         requests: figures.requests,

@@ -226,6 +226,8 @@ pub struct ServerFigures {
     pub max: Option<u64>,
     /// Requests that wait for a connection.
     pub waiting: u64,
+    /// Requests that waited for a connection in vain.
+    pub timeouts: u64,
     /// Connections made.
     pub created: u64,
     /// Connections closed for their age.

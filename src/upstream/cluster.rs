@@ -133,7 +133,9 @@ impl Cluster {
                 Err(error) => {
                     let figure =
                         if sending.is_clients_fault { &self.figures.cancelled } else { &self.figures.errors };
-                    figure.inc();
+                    if !error.is_without_attempt() {
+                        figure.inc();
+                    }
                     let may_retry = sending.can_be_sent_again()
                         && retries_left > 0
                         && error.is_worth_another_try(live.pools.len());

@@ -68,9 +68,14 @@ impl Error {
         if is_none_left { Self::NoDescriptors } else { self }
     }
 
+    /// Whether the request found no place at a server: it came to no attempt then.
+    pub(super) fn is_without_attempt(self) -> bool {
+        matches!(self, Self::AcquireTimeout | Self::NoServer { .. } | Self::NoDescriptors | Self::NoUpgrade)
+    }
+
     /// Whether it speaks against the server rather than against how much is asked of it, and of us.
     pub(super) fn blames_the_server(self) -> bool {
-        !matches!(self, Self::AcquireTimeout | Self::NoServer { .. } | Self::NoDescriptors | Self::NoUpgrade)
+        !self.is_without_attempt()
     }
 
     /// Whether another try makes sense. A server that has just refused is not asked again at once, but another one may be;

@@ -57,6 +57,7 @@ pub(super) struct Pool {
     dial_failed_at: AtomicU64,
     created: Counter,
     recycled: Counter,
+    timeouts: Counter,
     requests: Counter,
     failures: Counter,
     connect_time: TimeTotal,
@@ -130,6 +131,7 @@ impl Pool {
             dial_failed_at: AtomicU64::new(0),
             created: Counter::default(),
             recycled: Counter::default(),
+            timeouts: Counter::default(),
             requests: Counter::default(),
             failures: Counter::default(),
             connect_time: TimeTotal::default(),
@@ -167,11 +169,11 @@ impl Pool {
         sending: &mut Sending<'_>,
         trial: Option<Trial<'_>>,
     ) -> Result<Response<ResponseBody>, Error> {
-        self.requests.inc();
         let limits = self.limits.load_full();
         let (upload, began) = (sending.upload(), sending.now);
+        let mut is_counted = false;
         let outcome = loop {
-            match self.try_once(&limits, sending).await {
+            match self.try_once(&limits, sending, &mut is_counted).await {
                 Err(Tried::Closed) => {}
                 Err(Tried::Failed(error)) => break Err(error),
                 Ok(response) => break Ok(response),
@@ -186,18 +188,19 @@ impl Pool {
         self: &Arc<Self>,
         limits: &Limits,
         sending: &mut Sending<'_>,
+        is_counted: &mut bool,
     ) -> Result<Response<ResponseBody>, Tried> {
         let need = self.need_of(sending);
         let kept = self.take_kept(need, limits, sending.now);
-        let mut lease = match kept {
-            Some(lease) => lease,
+        let obtained = match kept {
+            Some(lease) => Ok(lease),
             // Fails with the request still unsent: this is the one failure after which any request may be sent elsewhere.
             None => {
-                let lease = Box::pin(self.wait_for_one(limits, need)).await.map_err(Tried::Failed)?;
-                sending.now = self.clock.now();
-                lease
+                Box::pin(self.wait_for_one(limits, need)).await.inspect(|_| sending.now = self.clock.now())
             }
         };
+        self.count(&obtained, is_counted);
+        let mut lease = obtained.map_err(Tried::Failed)?;
         let is_kept = lease.channel().is_kept();
         let began = sending.now;
         let patience = sending.commitment.is_none().then_some(limits.patience);
@@ -210,6 +213,19 @@ impl Pool {
             Err(error) => {
                 sending.crossed_a_close = is_kept && error == Error::ConnectionTerminated;
                 Err(Tried::Failed(error))
+            }
+        }
+    }
+
+    /// Counts an exchange, once: it has a connection, or none could be opened. Who waits for one in vain begins none.
+    fn count(&self, obtained: &Result<Lease, Error>, is_counted: &mut bool) {
+        match obtained {
+            Err(Error::AcquireTimeout) => self.timeouts.inc(),
+            Err(error) if error.is_without_attempt() => {}
+            Ok(_) | Err(_) if *is_counted => {}
+            Ok(_) | Err(_) => {
+                *is_counted = true;
+                self.requests.inc();
             }
         }
     }

@@ -299,6 +299,13 @@ async fn waiting_for_a_connection_ends_in_503() {
     gate.open();
     assert_eq!(running.await.unwrap().status(), 200);
     assert_eq!(origin.count("/other"), 0);
+    // It was no attempt.
+    assert_eq!(proxy.metric("forebay_upstream_requests_total", &[]).await, 1.0);
+    let server = proxy.admin_get("/api/pool/stats").await.json()["upstreams"][0]["servers"][0].clone();
+    assert_eq!(
+        (&server["requests"], &server["failures"], &server["timeouts"]),
+        (&1.into(), &0.into(), &1.into())
+    );
 }
 
 #[tokio::test]

@@ -112,6 +112,7 @@ impl Snapshot {
                     open: 5,
                     idle: 3,
                     max: Some(15),
+                    timeouts: 1,
                     created: 9,
                     recycled: 4,
                     requests: 7,

@@ -190,6 +190,7 @@ impl From<ServerStats> for ServerFigures {
             idle: stats.idle as u64,
             max: (stats.max > 0).then_some(stats.max as u64),
             waiting: stats.waiting as u64,
+            timeouts: stats.timeouts,
             created: stats.created,
             recycled: stats.recycled,
             requests: stats.requests,

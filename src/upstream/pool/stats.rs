@@ -35,11 +35,13 @@ pub struct ServerStats {
     pub max: usize,
     /// Requests that wait for a connection.
     pub waiting: usize,
+    /// Requests that waited for a connection in vain.
+    pub timeouts: u64,
     /// Connections opened so far.
     pub created: u64,
     /// Connections closed because they were too old or idle for too long.
     pub recycled: u64,
-    /// Exchanges begun so far.
+    /// Exchanges begun so far: each had a connection, or could not open one.
     pub requests: u64,
     /// Exchanges that ended without a response.
     pub failures: u64,
@@ -70,6 +72,7 @@ impl Pool {
                 + state.shared.iter().filter(|connection| connection.streams() == 0).count(),
             max: self.limits.load().max_connections,
             waiting: state.line.present() + state.upgrades.present(),
+            timeouts: self.timeouts.value(),
             created: self.created.value(),
             recycled: self.recycled.value(),
             requests: self.requests.value(),

@@ -69,7 +69,9 @@ impl Pool {
             // Of a kept connection that was closed in the moment of use nobody is to blame, and of an upload that broke off
             // its client: no client may take a server from all others.
             Err(error) => {
-                self.failures.inc();
+                if !error.is_without_attempt() {
+                    self.failures.inc();
+                }
                 let speaks_against_it =
                     error.blames_the_server() && !sending.crossed_a_close && !sending.is_clients_fault;
                 speaks_against_it.then_some(false)
