@@ -43,6 +43,8 @@ pub struct Snapshot {
     pub connections_refused: u64,
     /// Connections of HTTP/2 that ended because their client flooded them.
     pub floods: u64,
+    /// Requests that could not be read as HTTP/1.1.
+    pub unreadable_heads: u64,
     /// Streams of HTTP/2 that were reset because their client took nothing.
     pub stalled_streams: u64,
     /// Requests whose processing failed in forebay itself.

@@ -96,9 +96,13 @@ async fn serve_requests<H: Handler, I: Stream>(
         }
         ended => {
             // The library has answered what it could not parse, and the client may still be sending it.
-            if (peer.watch.must_linger() || ended.is_err_and(|error| error.is_parse()))
+            let is_unreadable = ended.is_err_and(|error| error.is_parse());
+            if (peer.watch.must_linger() || is_unreadable)
                 && let Some(parts) = connection.into_parts()
             {
+                if is_unreadable {
+                    parts.io.open().was_unreadable();
+                }
                 tokio::select! {
                     () = called_away(peer) => {}
                     () = Box::pin(linger(parts.io)) => {}

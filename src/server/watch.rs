@@ -38,6 +38,8 @@ pub struct Connections {
     pub refused: Counter,
     /// Connections of HTTP/2 that ended because their client flooded them.
     pub floods: Counter,
+    /// Requests that could not be read as HTTP/1.1.
+    pub unreadable: Counter,
     /// Streams of HTTP/2 that were reset because their client took nothing.
     pub stalled: Counter,
     emptied: Notify,
@@ -381,6 +383,11 @@ impl Entered {
     /// The client has flooded it.
     pub(super) fn was_flooded(&self) {
         self.connections.floods.inc();
+    }
+
+    /// What the client sent is no request.
+    pub(super) fn was_unreadable(&self) {
+        self.connections.unreadable.inc();
     }
 
     /// The client took nothing of an answer.

@@ -82,6 +82,34 @@ async fn a_malformed_head_is_refused() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_read_as_http_is_answered_without_a_body_and_counted() {
+    let origin = Origin::start();
+    let proxy = Proxy::start(&origin, "").await;
+    let fields = |count: usize| (0..count).map(|number| format!("x-{number}: 1\r\n")).collect::<String>();
+    let heads = [
+        ("GARBAGE\r\n".to_owned(), 400),
+        ("GET / HTTP/1.1\r\nHost: a\r\nBad Header: x\r\n".to_owned(), 400),
+        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: foo\r\n".to_owned(), 400),
+        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, foo\r\n".to_owned(), 400),
+        (format!("GET / HTTP/1.1\r\nHost: a\r\n{}", fields(100)), 431),
+        (format!("GET / HTTP/1.1\r\nHost: a\r\nx: {}\r\n", "x".repeat(64 * 1024)), 431),
+    ];
+    for (head, status) in &heads {
+        let response = send_raw(proxy.address, format!("{head}\r\n")).await;
+        assert_eq!((response.status(), response.text()), (*status, ""), "{head:?}");
+        assert_eq!((response.field("proxy-status"), response.field("x-request-id")), (None, None));
+    }
+    // What is read and refused is another matter.
+    let coded = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: foo, chunked\r\n\r\n0\r\n\r\n";
+    send_raw(proxy.address, coded).await.assert_problem(501);
+    let most = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", fields(99));
+    assert_eq!(send_raw(proxy.address, most).await.status(), 200);
+    #[expect(clippy::cast_precision_loss, reason = "a handful")]
+    proxy.wait_for_metric("forebay_http_parse_errors_total", &[], heads.len() as f64).await;
+    assert_eq!(proxy.metric("forebay_requests_total", &[]).await, 2.0);
+}
+
+#[tokio::test]
 async fn a_host_that_is_not_one_valid_authority_is_refused() {
     let heads = [
         "GET / HTTP/1.1",

@@ -316,6 +316,11 @@ impl Families<'_> {
             &snapshot.failed_handshakes,
         )?;
         self.counter(
+            "forebay_http_parse_errors",
+            "Requests that could not be read as HTTP/1.1.",
+            &snapshot.unreadable_heads,
+        )?;
+        self.counter(
             "forebay_http2_floods",
             "Connections that ended because their client flooded them.",
             &snapshot.floods,

@@ -126,6 +126,7 @@ impl Snapshot {
             failed_handshakes: 5,
             connections_refused: 4,
             floods: 3,
+            unreadable_heads: 6,
             stalled_streams: 8,
             panics: 0,
             reloads: ReloadFigures { succeeded: 2, failed: 1, last_succeeded: false },

@@ -45,6 +45,7 @@ impl Snapshot {
             failed_handshakes: state.listener.connections.failed_handshakes.value(),
             connections_refused: state.listener.connections.refused.value(),
             floods: state.listener.connections.floods.value(),
+            unreadable_heads: state.listener.connections.unreadable.value(),
             stalled_streams: state.listener.connections.stalled.value(),
             panics: state.listener.panics.value(),
             reloads: ReloadFigures {
