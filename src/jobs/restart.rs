@@ -46,8 +46,8 @@ pub struct Starting<P> {
     wait: Wait<P>,
 }
 
-/// What a start waits for: that the file has it, before it is sent and when its job is known. For both it waits
-/// [`LONGEST_WAIT`] at most.
+/// What a start waits for: that the file has it, before it is sent and when its job is known. For both it waits two
+/// seconds at most.
 #[derive(Debug)]
 pub struct Wait<P> {
     jobs: Arc<Jobs<P>>,
