@@ -72,7 +72,7 @@ impl Handler for Proxy {
         let (parts, body) = request.into_parts();
         let is_awaited = !body.is_end_stream() && present.has_expect();
         let step = mishap::caught(|| self.at_once(parts, present, Some(&body), &mut exchange), panics);
-        let Refused { refusal, recycled } = match step {
+        let (refusal, recycled) = match step {
             Ok(Step::Answered(response)) => return Answering::now(exchange.answered(response)),
             Ok(Step::Onward(asked, missed)) => {
                 return Answering::later(Arc::clone(self).onward(
@@ -82,7 +82,8 @@ impl Handler for Proxy {
                     exchange,
                 ));
             }
-            Err(refused) => refused,
+            Ok(Step::Refused(refusal, headers)) => (refusal, headers),
+            Err(refusal) => (refusal, HeaderMap::new()),
         };
         if body.is_end_stream() {
             return Answering::now(exchange.refused(&refusal, recycled));
@@ -106,24 +107,12 @@ impl Handler for Proxy {
 }
 
 /// What the stages that never wait have come to.
-#[expect(clippy::large_enum_variant, reason = "made once and taken apart at once; a hit must not allocate")]
 enum Step {
     Answered(Response<Body>),
+    /// By a limit, and the request's map for the answer: refusals by the thousand need no memory of their own.
+    Refused(Refusal, HeaderMap),
     /// On to the upstream; what was missed in the store, unless the request has no business there.
     Onward(Box<Asked>, Option<Box<Missed>>),
-}
-
-/// A refusal by one of them.
-struct Refused {
-    refusal: Refusal,
-    /// The request's map where it was at hand, for the answer: refusals by the thousand need no memory of their own.
-    recycled: HeaderMap,
-}
-
-impl From<Refusal> for Refused {
-    fn from(refusal: Refusal) -> Self {
-        Self { refusal, recycled: HeaderMap::new() }
-    }
 }
 
 /// A request that no stored response answers, and why.
@@ -151,7 +140,7 @@ impl Proxy {
         present: Present,
         body: Option<&Incoming>,
         exchange: &mut Exchange,
-    ) -> Result<Step, Refused> {
+    ) -> Result<Step, Refusal> {
         let asked = intake::receive(parts, present, body, &self.policy.load(), &self.state, exchange)?;
         let Some(mut asked) = asked else { return Ok(Step::Answered(about_the_server())) };
         if asked.may_be_repeated() {
@@ -161,7 +150,7 @@ impl Proxy {
         if !exchange.is_own
             && let Err(refusal) = exchange.charge(&asked, &asked.route().rate_limits)
         {
-            return Err(Refused { refusal, recycled: std::mem::take(&mut asked.parts.headers) });
+            return Ok(Step::Refused(refusal, std::mem::take(&mut asked.parts.headers)));
         }
         let is_part = match asked.alone() {
             None => false,
@@ -190,7 +179,7 @@ impl Proxy {
                 Missed { reason: usable.reason, stale: Some((selected, usable)), part: None }
             }
             Lookup::Forward(reason) => self.missed(query, reason, is_part),
-            Lookup::OnlyIfCached => return Err(Refusal::OnlyIfCached.into()),
+            Lookup::OnlyIfCached => return Err(Refusal::OnlyIfCached),
         };
         Ok(Step::Onward(asked, Some(Box::new(missed))))
     }

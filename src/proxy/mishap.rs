@@ -10,14 +10,11 @@ use crate::refusal::Refusal;
 
 /// Runs a step; a panic becomes [`Refusal::Internal`] and is counted. What the step held is dropped by the unwinding:
 /// permits and leases are given back.
-pub(super) fn caught<T, E: From<Refusal>>(
-    work: impl FnOnce() -> Result<T, E>,
-    panics: &Counter,
-) -> Result<T, E> {
+pub(super) fn caught<T>(work: impl FnOnce() -> Result<T, Refusal>, panics: &Counter) -> Result<T, Refusal> {
     // What a panic leaves half done belongs to this request alone, and is never looked at again.
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
         panics.inc();
-        Err(Refusal::Internal.into())
+        Err(Refusal::Internal)
     })
 }
 
@@ -42,7 +39,7 @@ mod tests {
     #[tokio::test]
     async fn a_panic_becomes_an_internal_error() {
         let panics = Counter::default();
-        let now = caught::<(), Refusal>(|| panic!("expected by this test"), &panics);
+        let now = caught::<()>(|| panic!("expected by this test"), &panics);
         assert!(matches!(now, Err(Refusal::Internal)));
         let work = pin!(async { panic!("expected by this test") });
         let in_time = caught_in_time::<()>(work, &panics).await;

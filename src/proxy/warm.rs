@@ -45,7 +45,7 @@ impl Proxy {
             Ok(Step::Onward(asked, missed)) => {
                 Box::pin(self.in_time(asked, missed, &mut None, &mut exchange)).await
             }
-            Err(refused) => Err(refused.refusal),
+            Ok(Step::Refused(refusal, _)) | Err(refusal) => Err(refusal),
         };
         let (response, refused) = match answer {
             Ok(response) => (exchange.answered(response), None),
