@@ -41,9 +41,10 @@ impl IdentityFields {
     pub fn parse<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Self, KeySourceError> {
         let mut fields = Self { headers: Vec::new(), cookies: Vec::new() };
         for text in texts {
-            let source = match text.contains(':') {
-                true => text.parse()?,
-                false => format!("header:{text}").parse()?,
+            let source = match text.parse() {
+                // A bare word names a header field, unless it is a source of its own: `client_ip` tells nobody apart.
+                Err(_) if !text.contains(':') => format!("header:{text}").parse()?,
+                parsed => parsed?,
             };
             if !fields.include(&source) {
                 return Err(KeySourceError::not_an_identity(text));
@@ -178,8 +179,18 @@ mod tests {
         assert_eq!(of(&[("authorization", "a"), ("cookie", "theme=dark")]), Identity::Anonymous);
         assert_ne!(of(&[("x-user", "a")]), Identity::Anonymous);
         assert_eq!(of(&[("cookie", "sid=1; theme=dark")]), of(&[("cookie", "theme=light; sid=1")]));
-        assert!(IdentityFields::parse(["query:x"]).unwrap_err().to_string().contains("identity"));
         assert!(IdentityFields::parse(["bad name"]).is_err());
+    }
+
+    #[test]
+    fn what_is_no_header_field_and_no_cookie_tells_nobody_apart() {
+        for text in ["client_ip", "global", "query:x", "path:x"] {
+            let error = IdentityFields::parse([text]).unwrap_err().to_string();
+            assert!(error.contains(&format!("`{text}` cannot be an identity")), "{error}");
+        }
+        let error = IdentityFields::parse(["client_ip"]).unwrap_err().to_string();
+        assert!(error.contains("`header:client_ip`"), "{error}");
+        assert!(IdentityFields::parse(["header:client_ip", "header:global", "cookie"]).is_ok());
     }
 
     #[test]

@@ -135,6 +135,11 @@ impl KeySource {
     }
 }
 
+/// Wider than RFC 6265 4.1.1: names such as `user[id]` are about.
+fn is_in_cookie_name(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !matches!(byte, b'=' | b';' | b',')
+}
+
 /// The one value that is there, be it repeated; none if it is empty or there are different ones.
 fn only<V: AsRef<[u8]>>(mut values: impl Iterator<Item = V>) -> Option<V> {
     let first = values.next().filter(|value| !value.as_ref().is_empty())?;
@@ -174,6 +179,9 @@ impl FromStr for KeySource {
                 .parse()
                 .map(Self::Header)
                 .map_err(|_| KeySourceError(format!("`{name}` is not the name of a header field"))),
+            ("cookie", Some(name)) if !name.bytes().all(is_in_cookie_name) => {
+                Err(KeySourceError(format!("`{name}` is not the name of a cookie")))
+            }
             ("cookie", Some(name)) => Ok(Self::Cookie(name.to_owned())),
             ("query", Some(name)) => Ok(Self::Query(name.to_owned())),
             ("path", Some(name)) => Ok(Self::Path(name.to_owned())),
@@ -203,7 +211,12 @@ pub struct KeySourceError(String);
 
 impl KeySourceError {
     pub(super) fn not_an_identity(text: &str) -> Self {
-        Self(format!("`{text}` cannot be an identity; it is made of header fields and `cookie:NAME`"))
+        let refused =
+            format!("`{text}` cannot be an identity; it is made of header fields and `cookie:NAME`");
+        Self(match text.contains(':') {
+            true => refused,
+            false => format!("{refused} (a header field of that name is `header:{text}`)"),
+        })
     }
 }
 

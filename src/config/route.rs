@@ -49,7 +49,7 @@ pub struct Route {
     pub dedupe: Option<Spanned<Dedupe>>,
     /// Who shares the response of one upstream request (GET and HEAD).
     pub collapse: Collapse,
-    /// Headers, and cookies as `cookie:NAME`, that tell clients apart. Absent: Authorization, Proxy-Authorization,
+    /// Headers, and cookies as `cookie:NAME`, that tell users apart (no `client_ip`). Absent: Authorization, Proxy-Authorization,
     /// Cookie, X-Api-Key, and what the rate limits' keys name.
     #[schemars(with = "Option<Vec<String>>")]
     pub identity: Option<Vec<Spanned<String>>>,
