@@ -5,6 +5,7 @@
 pub mod check;
 pub mod explain;
 pub mod healthcheck;
+mod overrides;
 pub mod run;
 pub mod schema;
 
@@ -16,7 +17,10 @@ use std::process::ExitCode;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{self, Loaded, Preset, Problems, listener::Address};
+use self::overrides::Overrides;
+use crate::config::listener::{Address, socket_address};
+use crate::config::{self, Loaded, Preset, Problems};
+use crate::logging;
 
 /// Bad configuration or usage.
 pub const USAGE: u8 = 2;
@@ -72,14 +76,14 @@ pub struct RunArgs {
     /// The file, if there is one.
     #[command(flatten)]
     pub config: ConfigArg,
-    /// Where to listen, instead of listener.address: IP:PORT or unix:/path
-    #[arg(long, env = "FOREBAY_LISTEN", value_name = "ADDR")]
+    /// Where to listen, instead of listener.address: IP:PORT or unix:/path [env: FOREBAY_LISTEN]
+    #[arg(long, value_name = "ADDR")]
     pub listen: Option<Address>,
     /// The backend, instead of a file: safe defaults for it
     #[arg(long, value_name = "URL", conflicts_with = "config")]
     pub upstream: Option<String>,
-    /// Where the admin listener listens, instead of admin.address
-    #[arg(long, env = "FOREBAY_ADMIN", value_name = "ADDR")]
+    /// Where the admin listener listens, instead of admin.address [env: FOREBAY_ADMIN]
+    #[arg(long, value_name = "ADDR", value_parser = socket_address)]
     pub admin: Option<SocketAddr>,
     /// A ready configuration for a kind of backend, instead of a file
     #[arg(long, value_name = "NAME", conflicts_with = "config")]
@@ -137,7 +141,7 @@ pub struct HealthcheckArgs {
     /// The file that says where the admin listener is.
     #[command(flatten)]
     pub config: ConfigArg,
-    /// The admin listener [default: admin.address of the configuration, http://127.0.0.1:9090]
+    /// The admin listener [default: $FOREBAY_ADMIN, admin.address of the configuration, http://127.0.0.1:9090]
     #[arg(long, value_name = "URL")]
     pub admin: Option<String>,
     /// Ask whether it can serve (/readyz), not only whether it lives (/healthz)
@@ -159,6 +163,20 @@ pub fn main() -> ExitCode {
 /// The variables of the process; one that is not Unicode counts as unset.
 pub fn env(name: &str) -> Option<String> {
     std::env::var(name).ok()
+}
+
+/// What the environment says in place of the file, and in place of `log.level`; every variable that cannot be read is
+/// told.
+fn overrides() -> Result<Overrides, ExitCode> {
+    let (overrides, level) = (Overrides::of(&env), logging::check_variable());
+    match (overrides, level) {
+        (Ok(overrides), Ok(())) => Ok(overrides),
+        (overrides, level) => {
+            overrides.err().unwrap_or_default().iter().for_each(|error| complain(error));
+            level.err().iter().for_each(|error| complain(&error.to_string()));
+            Err(ExitCode::from(USAGE))
+        }
+    }
 }
 
 /// Finds and reads the configuration, and tells what is in the way of that.

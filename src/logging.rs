@@ -26,6 +26,8 @@ use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
 
 /// Overrides the configured level, in the same syntax.
 pub const LEVEL_VARIABLE: &str = "FOREBAY_LOG";
+/// The key that has the level otherwise.
+const LEVEL_KEY: &str = "log.level";
 
 /// The program's log while it runs. Dropping it writes what is still waiting (for a second at most), so keep it in
 /// `main` until the end.
@@ -87,22 +89,38 @@ impl Drop for Log {
 /// # Errors
 /// [`LogError::Level`] with what is wrong.
 pub fn check_level(level: &str) -> Result<(), LogError> {
-    filter(level).map(drop)
+    filter(level, LEVEL_KEY).map(drop)
+}
+
+/// Whether what [`LEVEL_VARIABLE`] holds can be read, if it holds anything.
+///
+/// # Errors
+/// [`LogError::Level`] with what is wrong.
+pub fn check_variable() -> Result<(), LogError> {
+    overriding_level().map_or(Ok(()), |level| filter(&level, LEVEL_VARIABLE).map(drop))
 }
 
 fn effective_filter(level: &str) -> Result<EnvFilter, LogError> {
-    match std::env::var(LEVEL_VARIABLE) {
-        Ok(overriding) if !overriding.is_empty() => filter(&overriding),
-        _ => filter(level),
+    match overriding_level() {
+        Some(overriding) => filter(&overriding, LEVEL_VARIABLE),
+        None => filter(level, LEVEL_KEY),
     }
 }
 
-fn filter(level: &str) -> Result<EnvFilter, LogError> {
-    let error = |why: String| LogError::Level { level: level.to_owned(), why };
+fn overriding_level() -> Option<String> {
+    std::env::var(LEVEL_VARIABLE).ok().filter(|level| !level.is_empty())
+}
+
+fn filter(level: &str, place: &'static str) -> Result<EnvFilter, LogError> {
+    let error = |why: String| LogError::Level { level: level.to_owned(), place, why };
     // A bare word would be read as the name of a module, and a misspelt level would log everything of nothing.
     let words = level.split(',').filter(|part| !part.contains(['=', '[']));
     if words.clone().any(|word| word.is_empty() || LevelFilter::from_str(word).is_err()) {
-        return Err(error("a level is off, error, warn, info, debug or trace".into()));
+        return Err(error(
+            "a level is off, error, warn, info, debug or trace; further ones of modules follow, as in \
+             info,forebay=debug"
+                .into(),
+        ));
     }
     EnvFilter::builder().parse(level).map_err(|parse| error(parse.to_string()))
 }
@@ -111,10 +129,12 @@ fn filter(level: &str) -> Result<EnvFilter, LogError> {
 #[derive(Debug, Error)]
 pub enum LogError {
     /// Neither a level nor a list of directives.
-    #[error("unknown log level {level:?}: {why}")]
+    #[error("unknown log level {level:?} in {place}: {why}")]
     Level {
         /// What was given.
         level: String,
+        /// The key or the variable that says so.
+        place: &'static str,
         /// What is wrong with it.
         why: String,
     },

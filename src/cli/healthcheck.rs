@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use http::Uri;
 
-use super::{HealthcheckArgs, complain, env};
+use super::{HealthcheckArgs, complain, env, overrides};
 use crate::config::{self, admin::Admin};
 
 /// For connecting, and again for each read.
@@ -50,6 +50,9 @@ impl Target {
     fn find(args: &HealthcheckArgs) -> Result<Self, String> {
         if let Some(url) = &args.admin {
             return Self::of_url(url);
+        }
+        if let Some(address) = overrides::admin(&env)? {
+            return Ok(Self::of_address(address));
         }
         let flag = args.config.config.as_deref();
         let Ok(path) = config::find(flag, &env) else {

@@ -5,11 +5,9 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
-use toml::Spanned;
 
-use super::{RunArgs, USAGE, complain, env, refuse};
+use super::{Overrides, RunArgs, USAGE, complain, env, overrides, refuse};
 use crate::app::{App, Ended, NotBuilt, Reader, log_format};
-use crate::config::one_or_many::OneOrMany;
 use crate::config::{self, Config, Loaded, Problems};
 use crate::logging;
 
@@ -26,10 +24,12 @@ pub fn run(args: &RunArgs) -> ExitCode {
 }
 
 fn serve(args: &RunArgs) -> Result<Ended, ExitCode> {
-    let reader = reader(args)?;
+    let overrides = overrides();
+    let reader = reader(args, overrides.clone().unwrap_or_default())?;
     let loaded = reader().map_err(|problems| refuse(&problems))?;
-    // The whole check first: a level that cannot be read would hide every other problem.
+    // The whole check first: a variable that cannot be read would hide every other problem.
     crate::policy::compile::plan_to_serve(&loaded).map_err(|problems| refuse(&problems))?;
+    overrides?;
     let log = logging::start(log_format(&loaded.config), &loaded.config.log.level)
         .map_err(|error| failed(&error.into()))?;
     let lines = std::sync::Arc::clone(log.lines());
@@ -59,8 +59,9 @@ fn runtime(config: &Config) -> std::io::Result<Runtime> {
 }
 
 /// How the configuration is read, now and at every reload.
-fn reader(args: &RunArgs) -> Result<Reader, ExitCode> {
-    let flags = args.clone();
+fn reader(args: &RunArgs, of_env: Overrides) -> Result<Reader, ExitCode> {
+    let overrides =
+        Overrides { listen: args.listen.clone().or(of_env.listen), admin: args.admin.or(of_env.admin) };
     if args.upstream.is_some() || args.preset.is_some() {
         let Some(url) = args.upstream.clone() else {
             complain("--preset needs --upstream URL: the backend that it stands in front of");
@@ -68,7 +69,7 @@ fn reader(args: &RunArgs) -> Result<Reader, ExitCode> {
         };
         let text = config::for_upstream(&url, args.preset);
         return Ok(Box::new(move || {
-            config::parse("--upstream", &text, &env).map(|loaded| with_flags(loaded, &flags))
+            config::parse("--upstream", &text, &env).map(|loaded| overrides.apply(loaded))
         }));
     }
     let path = config::find(args.config.config.as_deref(), &env).map_err(|error| {
@@ -76,19 +77,8 @@ fn reader(args: &RunArgs) -> Result<Reader, ExitCode> {
         ExitCode::from(USAGE)
     })?;
     Ok(Box::new(move || -> Result<Loaded, Problems> {
-        config::load(&path, &env).map(|loaded| with_flags(loaded, &flags))
+        config::load(&path, &env).map(|loaded| overrides.apply(loaded))
     }))
-}
-
-/// Flags go before the file.
-fn with_flags(mut loaded: Loaded, flags: &RunArgs) -> Loaded {
-    if let Some(address) = &flags.listen {
-        loaded.config.listener.address = OneOrMany::one(address.clone());
-    }
-    if let Some(address) = flags.admin {
-        loaded.config.admin.address = Spanned::new(0..0, address);
-    }
-    loaded
 }
 
 fn failed(error: &anyhow::Error) -> ExitCode {

@@ -113,7 +113,10 @@ impl fmt::Display for Address {
 
 /// An `IP:PORT` to listen on; `localhost` is 127.0.0.1. Names are not looked up: what a name means may change, what
 /// is exposed should not.
-pub(super) fn socket_address(text: &str) -> Result<SocketAddr, String> {
+///
+/// # Errors
+/// What to write instead.
+pub fn socket_address(text: &str) -> Result<SocketAddr, String> {
     let numeric = match text.strip_prefix("localhost:") {
         Some(port) => format!("127.0.0.1:{port}"),
         None => text.into(),

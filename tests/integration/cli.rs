@@ -122,6 +122,54 @@ async fn the_file_is_found_by_flag_variable_or_folder() {
 }
 
 #[tokio::test]
+async fn the_environment_goes_before_the_file_in_every_command() {
+    let scratch = Scratch::new();
+    scratch.write("forebay.toml", &format!("{GOOD}[admin]\naddress = '127.0.0.1:1'\n"));
+    let printed = forebay(&["check", "--print"]).within(scratch.path());
+    let printed = printed.env("FOREBAY_LISTEN", "127.0.0.1:18080").env("FOREBAY_ADMIN", "127.0.0.1:19090");
+    let printed = printed.run().await;
+    for address in ["127.0.0.1:18080", "127.0.0.1:19090"] {
+        assert!(printed.stdout.contains(address), "no {address} in\n{}", printed.stdout);
+    }
+    let dead = dead_address().to_string();
+    let asked = forebay(&["healthcheck"]).within(scratch.path()).env("FOREBAY_ADMIN", &dead).run().await;
+    assert!(asked.stderr.contains(&dead), "{asked:?}");
+    let open = forebay(&["check"]).within(scratch.path()).env("FOREBAY_ADMIN", "0.0.0.0:19090").run().await;
+    assert!(open.status == Some(2) && open.stderr.contains("needs a token"), "{open:?}");
+}
+
+#[tokio::test]
+async fn a_variable_that_cannot_be_read_is_named_and_ends_with_2() {
+    let scratch = Scratch::new();
+    scratch.write("forebay.toml", GOOD);
+    for (variable, value, form) in [
+        ("FOREBAY_LOG", "loud", "info,forebay=debug"),
+        ("FOREBAY_LISTEN", "8080", "127.0.0.1:8080"),
+        ("FOREBAY_ADMIN", "9090", "127.0.0.1:8080"),
+    ] {
+        for command in ["run", "check"] {
+            let ended = forebay(&[command]).within(scratch.path()).env(variable, value).run().await;
+            assert_eq!((ended.status, ended.stderr.lines().count()), (Some(2), 1), "{command}: {ended:?}");
+            assert!(ended.stderr.contains(variable) && ended.stderr.contains(form), "{command}: {ended:?}");
+        }
+    }
+    let flag = forebay(&["run", "--admin", "9090"]).within(scratch.path()).run().await;
+    assert!(flag.status == Some(2) && flag.stderr.contains("127.0.0.1:8080"), "{flag:?}");
+}
+
+#[tokio::test]
+async fn an_empty_variable_counts_as_unset() {
+    let scratch = Scratch::new();
+    scratch.write("forebay.toml", GOOD);
+    let mut printed = forebay(&["check", "--print"]).within(scratch.path());
+    for variable in ["FOREBAY_CONFIG", "FOREBAY_LISTEN", "FOREBAY_ADMIN", "FOREBAY_LOG"] {
+        printed = printed.env(variable, "");
+    }
+    let printed = printed.run().await;
+    assert!(printed.status == Some(0) && printed.stdout.contains("127.0.0.1:9090"), "{printed:?}");
+}
+
+#[tokio::test]
 async fn variables_are_filled_in() {
     let text = "[upstreams.scan]\nservers = ['${SCAN_URL:-http://127.0.0.1:8000}']\n\
                 [admin]\ntoken = '${TEST_TOKEN:?set TEST_TOKEN first}'\n\

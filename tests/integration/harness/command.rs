@@ -26,11 +26,10 @@ pub(crate) struct Ended {
 /// `forebay` with these arguments, in a world without `FOREBAY_*` variables.
 pub(crate) fn forebay(arguments: &[&str]) -> Call {
     let mut command = tokio::process::Command::new(BINARY);
-    command
-        .args(arguments)
-        .env_remove("FOREBAY_CONFIG")
-        .env_remove("FOREBAY_ADMIN_TOKEN")
-        .env("NO_COLOR", "1");
+    for variable in VARIABLES {
+        command.env_remove(variable);
+    }
+    command.args(arguments).env("NO_COLOR", "1");
     command.stdin(std::process::Stdio::null()).kill_on_drop(true);
     Call(command)
 }
