@@ -5,6 +5,7 @@ use std::fmt;
 use http::Method;
 
 use super::{MAX_CAPTURES, Pattern, Segment, without_default_port};
+use crate::http::host::canonical_host;
 
 /// Why a text is no pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +40,10 @@ pub(super) fn pattern(text: &str) -> Result<Pattern, PatternError> {
         return error(at, "a pattern is `[METHOD] [HOST]/PATH`, and its path begins with a slash");
     };
     let (host, path) = target.split_at(slash);
+    if host.ends_with(':') && path.starts_with("//") {
+        let bare = path.trim_start_matches('/');
+        return error(at, format!("a pattern has no scheme, it matches http and https: write `{bare}`"));
+    }
     let host = if host.is_empty() { None } else { Some(host_of(host, at)?) };
     let segments = segments_of(path, at + slash)?;
     Ok(Pattern { text: text.into(), methods, host, segments })
@@ -53,6 +58,9 @@ fn methods_of(list: &str) -> Result<Vec<Method>, PatternError> {
         }
         match Method::from_bytes(name.as_bytes()) {
             Ok(method) if methods.contains(&method) => return error(at, format!("{method} is named twice")),
+            Ok(method @ (Method::CONNECT | Method::TRACE)) => {
+                return error(at, format!("every {method} is answered 405, so this would never match"));
+            }
             Ok(method) => methods.push(method),
             Err(_) => return error(at, format!("`{name}` is not a method")),
         }
@@ -69,6 +77,9 @@ fn host_of(host: &str, at: usize) -> Result<Box<str>, PatternError> {
         }
         Some((offset, c)) => error(at + offset, format!("`{c}` cannot be part of a host")),
         None => {
+            if canonical_host(host, 0).is_err() {
+                return error(at, format!("`{host}` is not a host with or without a port"));
+            }
             let host = host.to_ascii_lowercase();
             let host = without_default_port(&host);
             Ok(host.strip_suffix('.').unwrap_or(host).into())
@@ -80,7 +91,11 @@ fn segments_of(path: &str, at: usize) -> Result<Vec<Segment>, PatternError> {
     let mut segments: Vec<Segment> = Vec::new();
     let mut names: Vec<&str> = Vec::new();
     let mut offset = at + 1;
-    for text in path.strip_prefix('/').unwrap_or(path).split('/') {
+    let mut texts = path.strip_prefix('/').unwrap_or(path).split('/').peekable();
+    while let Some(text) = texts.next() {
+        if text.is_empty() && texts.peek().is_some() {
+            return error(offset, "empty segments are removed from every request, so this would never match");
+        }
         if let Some(Segment::Rest(name)) = segments.last() {
             return error(offset - 1, format!("nothing can follow {{*{name}}}"));
         }
