@@ -16,7 +16,7 @@ pub(super) fn clear(body: &[u8], purge: impl Fn(&Purge) -> Result<u64, String>) 
     }
     let cleared = Purge::parse(body).and_then(|what| {
         let cleared = purge(&what)?;
-        tracing::info!(?what, cleared, "stored responses cleared");
+        tracing::info!(%what, cleared, "stored responses cleared");
         Ok(cleared)
     });
     match cleared {

@@ -1,6 +1,7 @@
 //! Which stored responses an operator wants removed.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use serde_json::{Map, Value};
 
@@ -31,33 +32,54 @@ impl Purge {
             format!("the body is a JSON object such as {{}} (everything) or {{\"route\":\"lists\"}}: {error}")
         })?;
         let mut keys = object.into_iter();
-        let what = match (keys.next(), keys.next()) {
+        let (key, value) = match (keys.next(), keys.next()) {
             (None, _) => return Ok(Self::All),
-            (Some((key, Value::String(value))), None) if !value.is_empty() => (key, value),
-            (Some((key, _)), None) => return Err(format!("{key:?} is a string that is not empty")),
+            (Some(only), None) => only,
             _ => return Err("only one of \"route\", \"tag\", \"url\" and \"prefix\" at a time".into()),
         };
-        match what {
-            (key, value) if key == "route" => Ok(Self::Route(value)),
-            (key, value) if key == "tag" => Ok(Self::Tag(value)),
-            (key, value) if key == "url" => Ok(Self::Url(value)),
-            (key, value) if key == "prefix" => Ok(Self::Prefix(value)),
-            (key, _) => Err(format!("there is no {key:?}, only \"route\", \"tag\", \"url\" and \"prefix\"")),
+        let of = match key.as_str() {
+            "route" => Self::Route,
+            "tag" => Self::Tag,
+            "url" => Self::Url,
+            "prefix" => Self::Prefix,
+            _ => return Err(format!("there is no {key:?}, only \"route\", \"tag\", \"url\" and \"prefix\"")),
+        };
+        match value {
+            Value::String(value) if !value.is_empty() => Ok(of(value)),
+            _ => Err(format!("{key:?} is a string that is not empty")),
         }
     }
 
     /// Removes them; how many.
     ///
     /// # Errors
-    /// What is wrong with the URL.
+    /// What is wrong with the URL, and a route that neither is there nor has left anything.
     pub fn apply(&self, cache: &Cache, policy: &Policy) -> Result<u64, String> {
         Ok(match self {
             Self::All => cache.purge_all(),
-            Self::Route(name) => cache.purge_route(name),
+            Self::Route(name) => match cache.purge_route(name) {
+                0 if policy.routes.iter().all(|route| *route.name != **name) => {
+                    let names: Vec<_> = policy.routes.iter().map(|route| &*route.name).collect();
+                    return Err(format!("there is no route {name:?}, only {}", names.join(", ")));
+                }
+                cleared => cleared,
+            },
             Self::Tag(tag) => cache.purge_tag(tag),
             Self::Url(url) => cache.purge_url(&Address::parse(url)?.as_stored(policy)),
             Self::Prefix(prefix) => cache.purge_prefix(&Address::parse(prefix)?.as_written()),
         })
+    }
+}
+
+impl fmt::Display for Purge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("everything"),
+            Self::Route(name) => write!(f, "route {name}"),
+            Self::Tag(tag) => write!(f, "tag {tag}"),
+            Self::Url(url) => write!(f, "url {url}"),
+            Self::Prefix(prefix) => write!(f, "prefix {prefix}"),
+        }
     }
 }
 
@@ -122,6 +144,14 @@ mod tests {
         ] {
             assert_eq!(Purge::parse(body.as_bytes()).map_err(drop), expected, "{body}");
         }
+        let unknown = Purge::parse(br#"{"foo":1}"#).unwrap_err();
+        assert!(unknown.contains("there is no \"foo\", only \"route\""), "{unknown}");
+    }
+
+    #[test]
+    fn what_was_cleared_is_told_in_words() {
+        let told = [Purge::All, Purge::Tag("scans".into())].map(|what| what.to_string());
+        assert_eq!(told, ["everything", "tag scans"]);
     }
 
     #[test]

@@ -59,9 +59,8 @@ fn report(loaded: &Loaded, head: Parts, args: &ExplainArgs) -> Result<Report, Ex
 /// # Errors
 /// One line that says what cannot be read.
 fn head(args: &ExplainArgs) -> Result<Parts, String> {
-    let method = args.method.to_ascii_uppercase();
-    let method =
-        Method::from_bytes(method.as_bytes()).map_err(|_| format!("`{}` is not a method", args.method))?;
+    let method = Method::from_bytes(args.method.as_bytes())
+        .map_err(|_| format!("`{}` is not a method", args.method))?;
     let (mut parts, ()) = Request::new(()).into_parts();
     parts.uri = target(&args.url)?;
     parts.method = method;

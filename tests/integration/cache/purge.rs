@@ -70,6 +70,12 @@ async fn the_operator_clears_by_route_tag_url_and_prefix() {
 async fn an_order_that_cannot_be_understood_clears_nothing() {
     let origin = Origin::start();
     let proxy = filled(&origin).await;
+    let unknown = proxy.admin_post("/api/cache/clear", r#"{"route": "list"}"#).await;
+    assert!(
+        unknown.status() == 400 && unknown.text().contains("status, lists, start, rest"),
+        "{}",
+        unknown.text()
+    );
     for order in ["", "[]", r#"{"tga": "scans"}"#, r#"{"tag": "scans", "route": "lists"}"#, r#"{"tag": 7}"#] {
         let answer = proxy.admin_post("/api/cache/clear", order).await;
         assert!((400..=422).contains(&answer.status()), "{order:?} is answered by {}", answer.status());
