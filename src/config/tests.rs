@@ -210,6 +210,32 @@ fn problems_of(text: &str) -> Vec<Problem> {
 }
 
 #[test]
+fn the_schema_takes_a_variable_for_every_word_and_quantity() {
+    fn walk(node: &serde_json::Value, path: &str, seen: &mut usize) {
+        let takes = |node: &serde_json::Value| {
+            node["pattern"].as_str().is_some_and(|pattern| pattern.ends_with(r"\$\{"))
+        };
+        let choices: Vec<_> =
+            ["oneOf", "anyOf"].iter().filter_map(|list| node[list].as_array()).flatten().collect();
+        if !choices.is_empty() {
+            *seen += 1;
+            assert!(choices.iter().any(|choice| takes(choice)), "{path}: {node:#}");
+        } else if node["pattern"].is_string() {
+            *seen += 1;
+            assert!(takes(node), "{path}: {node:#}");
+        }
+        assert!(node["enum"].is_null(), "{path}: {node:#}");
+        let tables = ["properties", "$defs"].iter().filter_map(|table| node[table].as_object()).flatten();
+        tables.for_each(|(key, child)| walk(child, key, seen));
+        let inner = [&node["items"], &node["additionalProperties"]];
+        inner.iter().filter(|child| child.is_object()).for_each(|child| walk(child, path, seen));
+    }
+    let mut seen = 0;
+    walk(&json_schema(), "", &mut seen);
+    assert!(seen > 40, "{seen}");
+}
+
+#[test]
 fn the_schema_describes_every_key() {
     fn walk(node: &serde_json::Value, path: &str) {
         for (key, child) in node["properties"].as_object().into_iter().flatten() {

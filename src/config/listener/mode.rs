@@ -39,6 +39,6 @@ impl JsonSchema for SocketMode {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": "^(0?[0-7]{3})?$" })
+        json_schema!({ "type": "string", "pattern": r"^(0?[0-7]{3})?$|\$\{" })
     }
 }
