@@ -1,7 +1,8 @@
 # forebay in an image that holds one static binary and nothing else.
 #
 #   docker build -t forebay .
-#   docker run --rm --read-only -p 8080:8080 -v /folder/of/your/forebay.toml:/etc/forebay:ro forebay
+#   # the folder holds forebay.toml
+#   docker run --rm --read-only -p 8080:8080 -v /folder/with/your/config:/etc/forebay:ro forebay
 #
 # The binary is built for the platform that the image is for (amd64 or arm64).
 

@@ -5,8 +5,9 @@ For trying a configuration without the application it is for; needs nothing but 
 
     examples/slow-backend.py [PORT]      default 8000; DELAY_MS (default 200) is what a request costs it
 
-GET answers 200 with `Cache-Control: no-store`, like many a real backend; POST, PUT, PATCH and DELETE answer 202; a
-WebSocket handshake is answered 101, and the connection then stays open until the client closes it.
+GET answers 200 with `Cache-Control: no-store`, like many a real backend; POST, PUT, PATCH and DELETE answer 202, a POST to
+a path that ends in /execute or /scans with the name of the scan that it has started; a WebSocket handshake is answered
+101, and the connection then stays open until the client closes it.
 """
 
 import base64
@@ -50,7 +51,7 @@ class SlowHandler(BaseHTTPRequestHandler):
         number = self.note()
         time.sleep(DELAY_SECONDS)
         answer = {"path": self.path, "answer": number}
-        if status == 202:
+        if self.command == "POST" and self.path.endswith(("/execute", "/scans")):
             answer |= {"scan_id": f"scan-{number}", "status": "running"}
         body = json.dumps(answer).encode() + b"\n"
         self.send_response(status)
