@@ -189,7 +189,7 @@ async fn sweep_cache(state: Arc<State>) {
 }
 
 fn open_access_log(config: &Config) -> anyhow::Result<AccessLog> {
-    let access = config.log.access.as_str();
+    let access = config.log.access.get_ref().as_str();
     AccessLog::open(&Access::from(access), log_format(config))
         .with_context(|| format!("cannot open the access log {access}"))
 }

@@ -28,8 +28,19 @@ pub fn provider() -> Arc<CryptoProvider> {
 /// # Errors
 /// A file that cannot be read or holds something else, and a key of another certificate.
 pub fn identity(cert: &Path, key: &Path, provider: &CryptoProvider) -> Result<CertifiedKey, Fault> {
-    let chain = chain(cert)?;
-    CertifiedKey::from_der(chain, private_key(key)?, provider).map_err(|error| match error {
+    certified((cert, chain(cert)?), (key, private_key(key)?), provider)
+}
+
+/// A certificate and a key that were read from these files, as one.
+///
+/// # Errors
+/// A key of another certificate, and what cannot be used.
+pub fn certified(
+    (cert, chain): (&Path, Vec<CertificateDer<'static>>),
+    (key, private_key): (&Path, PrivateKeyDer<'static>),
+    provider: &CryptoProvider,
+) -> Result<CertifiedKey, Fault> {
+    CertifiedKey::from_der(chain, private_key, provider).map_err(|error| match error {
         Error::InconsistentKeys(_) => Fault::new(
             key,
             format!("the key does not belong to the certificate {}", cert.display()),
@@ -79,7 +90,10 @@ pub fn roots(path: &Path) -> Result<RootCertStore, Fault> {
 }
 
 /// The first private key of a file: PKCS#8, PKCS#1 or SEC1.
-fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, Fault> {
+///
+/// # Errors
+/// A file that cannot be read, is no PEM, or has no key that is in the clear.
+pub fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, Fault> {
     let text = read(path)?;
     PrivateKeyDer::from_pem_slice(&text).map_err(|error| match error {
         pem::Error::NoItemsFound if has_section(&text, "ENCRYPTED PRIVATE KEY") => Fault::new(

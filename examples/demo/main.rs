@@ -116,7 +116,7 @@ fn configured(shipped: &str) -> Result<Loaded, Problems> {
     let config = &mut loaded.config;
     config.listener.address = OneOrMany::one(Address::Tcp(local(PROXY_PORT)));
     config.admin.address = Spanned::new(0..0, local(ADMIN_PORT));
-    config.log.access = "off".into();
+    config.log.access = Spanned::new(0..0, "off".into());
     config.log.level = "warn".into();
     Ok(loaded)
 }

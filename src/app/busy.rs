@@ -10,8 +10,16 @@ pub(super) fn explain(error: &Error, address: SocketAddr, key: &str) -> anyhow::
     if error.kind() != ErrorKind::AddrInUse {
         return anyhow::anyhow!("cannot listen on {address} ({key}): {error}");
     }
-    let holder = holder(address)
-        .map_or_else(|| "another process".to_owned(), |(pid, name)| format!("process {pid} ({name})"));
+    let own = i32::try_from(std::process::id()).ok();
+    let holder = match holder(address) {
+        Some((pid, _)) if Some(pid) == own => {
+            return anyhow::anyhow!(
+                "{address} ({key}) is taken by another address of this configuration; give it another port"
+            );
+        }
+        Some((pid, name)) => format!("process {pid} ({name})"),
+        None => "another process".to_owned(),
+    };
     anyhow::anyhow!("{address} ({key}) is in use by {holder}; stop that, or choose another address")
 }
 
@@ -32,11 +40,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_busy_address_names_its_holder() {
+    fn the_holder_of_an_address_is_found_and_not_told_to_stop_itself() {
         let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = held.local_addr().unwrap();
-        let line = explain(&ErrorKind::AddrInUse.into(), address, "listener.address").to_string();
-        assert!(line.contains(&format!("process {}", std::process::id())), "{line}");
+        assert_eq!(holder(address).map(|(pid, _)| pid), i32::try_from(std::process::id()).ok());
+        let line = explain(&ErrorKind::AddrInUse.into(), address, "admin.address").to_string();
+        assert!(line.contains("another address of this configuration") && !line.contains("stop"), "{line}");
         assert!(!line.contains('\n'));
     }
 }

@@ -27,6 +27,7 @@ fn validate(args: &CheckArgs) -> Result<ExitCode, ExitCode> {
             warn(&format!("upstreams.{}: tls.insecure takes whatever certificate comes", upstream.name));
         }
     }
+    plan.warnings.iter().for_each(|warning| warn(&loaded.source.line(warning)));
     let clock = Clock::start();
     let warnings = plan.tls.map(|tls| tls.warnings(clock.wall(clock.now()))).unwrap_or_default();
     warnings.iter().for_each(|warning| warn(warning));

@@ -22,7 +22,8 @@ pub struct Admin {
     #[schemars(with = "String")]
     pub token: Spanned<String>,
     /// Names under which the admin listener may be asked, besides its address and localhost.
-    pub hosts: Vec<String>,
+    #[schemars(with = "Vec<String>")]
+    pub hosts: Vec<Spanned<String>>,
 }
 
 impl Default for Admin {

@@ -47,7 +47,8 @@ pub struct Job {
     /// How long a final status is kept (duration), where the status route stores.
     pub done_ttl: Period,
     /// What pollers are told while a job is at work.
-    pub pace: Pace,
+    #[schemars(with = "Pace")]
+    pub pace: Spanned<Pace>,
     /// A file that lets jobs survive a restart; empty: they do not.
     #[schemars(with = "String")]
     pub state_file: Spanned<String>,
@@ -68,7 +69,7 @@ impl Default for Job {
             probe_as: ProbeAs::Nobody,
             unknown_hold: Period::secs(0),
             done_ttl: Period::secs(3600),
-            pace: Pace::default(),
+            pace: Spanned::new(0..0, Pace::default()),
             state_file: Spanned::new(0..0, String::new()),
         }
     }

@@ -5,6 +5,7 @@ pub mod tls;
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::net::SocketAddr as UnixAddress;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -87,16 +88,36 @@ pub enum Address {
     Unix(PathBuf),
 }
 
+impl Address {
+    /// Whether only one of the two can be bound: they are the same, or have one port and one of them is every address.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Unix(one), Self::Unix(other)) => one == other,
+            (Self::Tcp(one), Self::Tcp(other)) => {
+                let is_every = one.ip().is_unspecified() || other.ip().is_unspecified();
+                // Port 0 is any free one, and a different one each time. Whether `[::]` takes IPv4 is up to the system.
+                let is_one_port = one.port() == other.port() && one.port() != 0;
+                is_one_port && one.is_ipv4() == other.is_ipv4() && (is_every || one.ip() == other.ip())
+            }
+            _ => false,
+        }
+    }
+}
+
 impl FromStr for Address {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         if let Some(path) = text.strip_prefix("unix:") {
-            return if path.starts_with('/') {
-                Ok(Self::Unix(path.into()))
-            } else {
-                Err(format!("`{text}` needs an absolute path: unix:/run/forebay.sock"))
-            };
+            if !path.starts_with('/') {
+                return Err(format!("`{text}` needs an absolute path: unix:/run/forebay.sock"));
+            }
+            if UnixAddress::from_pathname(path).is_err() {
+                return Err(format!(
+                    "`{text}` is too long: the system takes no path of a socket beyond some 100 bytes"
+                ));
+            }
+            return Ok(Self::Unix(path.into()));
         }
         socket_address(text).map(Self::Tcp)
     }
@@ -142,8 +163,28 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Address>().map(|address| address.to_string()), Ok(shown.into()));
         }
-        for text in ["", ":8080", "8080", "example.org:80", "0.0.0.0", "0.0.0.0:99999", "unix:run"] {
+        let long = format!("unix:/{}", "x".repeat(200));
+        for text in ["", ":8080", "8080", "example.org:80", "0.0.0.0", "0.0.0.0:99999", "unix:run", &long] {
             assert!(text.parse::<Address>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn of_equal_ports_on_every_and_on_one_address_only_one_can_be_bound() {
+        for (one, other, expected) in [
+            ("127.0.0.1:80", "127.0.0.1:80", true),
+            ("127.0.0.1:80", "127.0.0.2:80", false),
+            ("127.0.0.1:80", "127.0.0.1:81", false),
+            ("127.0.0.1:80", "0.0.0.0:80", true),
+            ("[::]:80", "[::1]:80", true),
+            ("[::1]:80", "0.0.0.0:80", false),
+            ("0.0.0.0:0", "127.0.0.1:0", false),
+            ("unix:/a", "unix:/a", true),
+            ("unix:/a", "unix:/b", false),
+            ("unix:/a", "0.0.0.0:80", false),
+        ] {
+            let [one, other]: [Address; 2] = [one, other].map(|text| text.parse().unwrap());
+            assert_eq!([one.overlaps(&other), other.overlaps(&one)], [expected; 2], "{one} {other}");
         }
     }
 }

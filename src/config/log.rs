@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
+use toml::Spanned;
 
 use crate::logging;
 
@@ -18,12 +19,13 @@ pub struct Log {
     #[schemars(with = "String")]
     pub level: String,
     /// Where one line per request goes: `stdout`, `off`, or the path of a file.
-    pub access: String,
+    #[schemars(with = "String")]
+    pub access: Spanned<String>,
 }
 
 impl Default for Log {
     fn default() -> Self {
-        Self { format: Format::Auto, level: "info".into(), access: "stdout".into() }
+        Self { format: Format::Auto, level: "info".into(), access: Spanned::new(0..0, "stdout".into()) }
     }
 }
 

@@ -13,7 +13,7 @@ use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue, Deserializer};
 
 use super::env::{Lookup, expand_table};
-use super::problem::{Problem, Problems};
+use super::problem::{Problem, Problems, closest};
 use super::source::Source;
 use super::{Config, wording};
 
@@ -31,14 +31,28 @@ pub struct Loaded {
     pub source: Source,
     /// What is wrong with it so far.
     pub problems: Vec<Problem>,
-    /// The tables that something was left out of.
-    incomplete: Vec<Range<usize>>,
+    lost: Vec<Lost>,
+}
+
+/// A key whose value could not be read, or not all of it.
+#[derive(Debug, Clone)]
+struct Lost {
+    /// The place of the table that it was in.
+    table: Range<usize>,
+    /// As it is written.
+    key: String,
+    /// Whether there is no such key; another one was meant.
+    is_unknown: bool,
 }
 
 impl Loaded {
-    /// Whether something in the table at this place could not be read; that a key is missing there means nothing.
-    pub fn is_incomplete(&self, table: &Range<usize>) -> bool {
-        self.incomplete.contains(table)
+    /// Whether the key was there and could not be read, perhaps because it was misspelt; that the table at this place lacks
+    /// it means nothing then.
+    pub fn has_lost(&self, table: &Range<usize>, key: &str) -> bool {
+        self.lost.iter().filter(|lost| lost.table == *table).any(|lost| match lost.is_unknown {
+            true => closest(&lost.key, [key]).is_some(),
+            false => lost.key == key,
+        })
     }
 }
 
@@ -47,22 +61,27 @@ pub fn load(path: &Path, env: Lookup<'_>) -> Result<Loaded, Problems> {
     let name = path.display().to_string();
     match read(path) {
         Ok(text) => parse(&name, &text, env),
-        Err(problem) => Err(Problems::new(Source::new(&name, ""), vec![problem])),
+        Err((problem, text)) => Err(Problems::new(Source::new(&name, &text), vec![problem])),
     }
 }
 
-fn read(path: &Path) -> Result<String, Problem> {
+/// The text; or what is wrong, with what of the text can be shown.
+fn read(path: &Path) -> Result<String, (Problem, String)> {
+    let whole = |message: String| Err((Problem::of_file(message), String::new()));
     let mut bytes = Vec::new();
     let read = File::open(path).and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes));
     if let Err(error) = read {
-        return Err(Problem::of_file(format!("cannot read the configuration: {error}")));
+        return whole(format!("cannot read the configuration: {error}"));
     }
     if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(Problem::of_file("larger than 4 MiB: this is no configuration"));
+        return whole("larger than 4 MiB: this is no configuration".to_owned());
     }
     String::from_utf8(bytes).map_err(|error| {
         let offset = error.utf8_error().valid_up_to();
-        Problem::of_file(format!("not UTF-8: the byte at offset {offset} belongs to no character"))
+        let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+        let problem = Problem::of_file("not UTF-8: this byte belongs to no character");
+        let end = offset + char::REPLACEMENT_CHARACTER.len_utf8();
+        (Problem { span: Some(offset..end), ..problem }, text)
     })
 }
 
@@ -75,26 +94,25 @@ pub fn parse(name: &str, text: &str, env: Lookup<'_>) -> Result<Loaded, Problems
         return Err(Problems::new(source, problems));
     }
     let mut problems = Vec::new();
-    let mut incomplete = Vec::new();
+    let mut lost = Vec::new();
     for failure in expand_table(table.get_mut(), text, env) {
-        take_out(&mut table, &failure.value, &mut incomplete);
+        take_out(&mut table, &failure.value, &mut lost);
         problems.push(failure.problem);
     }
-    let config = read_past_problems(table, &mut problems, &mut incomplete);
-    Ok(Loaded { config, source, problems, incomplete })
+    let config = read_past_problems(table, text, &mut problems, &mut lost);
+    Ok(Loaded { config, source, problems, lost })
 }
 
+/// Its place is in the file wherever it is, at the first byte too.
 fn syntax_problem(error: &toml::de::Error) -> Problem {
-    match error.span() {
-        Some(span) => Problem::at(span, error.message()),
-        None => Problem::of_file(error.message()),
-    }
+    Problem { span: error.span(), ..Problem::of_file(error.message()) }
 }
 
 fn read_past_problems(
     mut table: Spanned<DeTable<'_>>,
+    text: &str,
     problems: &mut Vec<Problem>,
-    incomplete: &mut Vec<Range<usize>>,
+    lost: &mut Vec<Lost>,
 ) -> Config {
     while problems.len() < MAX_PROBLEMS {
         let error = match Config::deserialize(Deserializer::from(table.clone())) {
@@ -102,8 +120,9 @@ fn read_past_problems(
             Err(error) => error,
         };
         let span = error.span().unwrap_or_else(|| table.span());
-        problems.push(wording::problem(error.message(), span.clone()));
-        if !take_out(&mut table, &span, incomplete) {
+        let written = text.get(span.clone()).unwrap_or_default();
+        problems.push(wording::problem(error.message(), span.clone(), written));
+        if !take_out(&mut table, &span, lost) {
             break;
         }
     }
@@ -111,13 +130,9 @@ fn read_past_problems(
 }
 
 /// Takes out what stands exactly at `span`: the innermost entry of a table or element of a list with that key or value.
-fn take_out(
-    table: &mut Spanned<DeTable<'_>>,
-    span: &Range<usize>,
-    incomplete: &mut Vec<Range<usize>>,
-) -> bool {
+fn take_out(table: &mut Spanned<DeTable<'_>>, span: &Range<usize>, lost: &mut Vec<Lost>) -> bool {
     let own_span = table.span();
-    out_of_table(table.get_mut(), own_span, span, incomplete).is_some()
+    out_of_table(table.get_mut(), own_span, span, lost).is_some()
 }
 
 /// What the taken out was part of.
@@ -130,42 +145,44 @@ fn out_of_table(
     table: &mut DeTable<'_>,
     own_span: Range<usize>,
     span: &Range<usize>,
-    incomplete: &mut Vec<Range<usize>>,
+    lost: &mut Vec<Lost>,
 ) -> Option<Whole> {
-    match table.iter_mut().find_map(|(_, value)| out_of_value(value, span, incomplete)) {
-        Some(Whole::Table) => return Some(Whole::Table),
+    let inside = table.iter_mut().find_map(|(key, value)| {
+        let whole = out_of_value(value, span, lost)?;
+        Some((whole, key.get_ref().to_string()))
+    });
+    let (key, is_unknown) = match inside {
+        Some((Whole::Table, _)) => return Some(Whole::Table),
         // A list that lost an element is a key of this table that says less than was written.
-        Some(Whole::List) => {}
+        Some((Whole::List, key)) => (key, false),
         None => {
             let stands_there =
                 |(key, value): &(&Spanned<_>, &Spanned<_>)| key.span() == *span || value.span() == *span;
-            let key = table.iter().find(stands_there).map(|(key, _)| key.get_ref().to_string())?;
+            let (key, _) = table.iter().find(stands_there)?;
+            let (key, is_unknown) = (key.get_ref().to_string(), key.span() == *span);
             table.remove(key.as_str())?;
+            (key, is_unknown)
         }
-    }
-    incomplete.push(own_span);
+    };
+    lost.push(Lost { table: own_span, key, is_unknown });
     Some(Whole::Table)
 }
 
 fn out_of_value(
     value: &mut Spanned<DeValue<'_>>,
     span: &Range<usize>,
-    incomplete: &mut Vec<Range<usize>>,
+    lost: &mut Vec<Lost>,
 ) -> Option<Whole> {
     let own_span = value.span();
     match value.get_mut() {
-        DeValue::Table(table) => out_of_table(table, own_span, span, incomplete),
-        DeValue::Array(list) => out_of_list(list, span, incomplete),
+        DeValue::Table(table) => out_of_table(table, own_span, span, lost),
+        DeValue::Array(list) => out_of_list(list, span, lost),
         _ => None,
     }
 }
 
-fn out_of_list(
-    list: &mut DeArray<'_>,
-    span: &Range<usize>,
-    incomplete: &mut Vec<Range<usize>>,
-) -> Option<Whole> {
-    let inside = list.iter_mut().find_map(|element| out_of_value(element, span, incomplete));
+fn out_of_list(list: &mut DeArray<'_>, span: &Range<usize>, lost: &mut Vec<Lost>) -> Option<Whole> {
+    let inside = list.iter_mut().find_map(|element| out_of_value(element, span, lost));
     if inside.is_some() {
         return inside;
     }

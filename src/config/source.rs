@@ -39,7 +39,7 @@ impl Source {
     }
 
     /// `file:line:column: message (help)`, on one line.
-    pub(super) fn line(&self, problem: &Problem) -> String {
+    pub fn line(&self, problem: &Problem) -> String {
         let mut line = match &problem.span {
             Some(span) => {
                 let (row, column) = self.position(span.start);

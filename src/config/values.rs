@@ -56,16 +56,22 @@ impl FromStr for Period {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let (number, unit) = split_number(text);
-        let Ok(number) = number.parse::<u64>() else {
+        if number.is_empty() {
             return Err(format!("`{text}` is not a duration: {}", Self::EXPECTED));
-        };
+        }
         if unit.is_empty() {
             return Err(format!("the duration `{text}` has no unit: write `{number}s` or `{number}ms`"));
         }
         let Some((_, scale)) = PERIOD_UNITS.iter().find(|(name, _)| *name == unit) else {
-            return Err(format!("`{text}` has the unknown unit `{unit}`: use ms, s, m (minutes), h or d"));
+            return Err(match is_compound(unit) {
+                true => {
+                    format!("`{text}` is not one whole number with one unit: write it like `90m` or `1500ms`")
+                }
+                false => format!("`{text}` has the unknown unit `{unit}`: use ms, s, m (minutes), h or d"),
+            });
         };
-        match number.checked_mul(*scale).map(Duration::from_millis) {
+        let millis = number.parse::<u64>().ok().and_then(|number| number.checked_mul(*scale));
+        match millis.map(Duration::from_millis) {
             Some(duration) if duration <= LONGEST => Ok(Self(duration)),
             _ => Err(format!("`{text}` is longer than ten years")),
         }
@@ -88,12 +94,17 @@ impl FromStr for ByteSize {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let (number, unit) = split_number(text);
-        let Ok(number) = number.parse::<u64>() else {
+        if number.is_empty() {
             return Err(format!("`{text}` is not a size: {}", Self::EXPECTED));
-        };
+        }
         let scale = match SIZE_UNITS.iter().find(|(name, _)| *name == unit) {
             Some((_, scale)) => *scale,
             None if unit.is_empty() => 1,
+            None if is_compound(unit) => {
+                return Err(format!(
+                    "`{text}` is not one whole number with one unit: write it like `1536KiB`"
+                ));
+            }
             None => {
                 return Err(format!(
                     "`{text}` has the unknown unit `{unit}`: use B, KB, MB, GB (powers of 1000), KiB, MiB or GiB \
@@ -101,9 +112,9 @@ impl FromStr for ByteSize {
                 ));
             }
         };
-        match number.checked_mul(scale) {
+        match number.parse::<u64>().ok().and_then(|number| number.checked_mul(scale)) {
             Some(bytes) if i64::try_from(bytes).is_ok() => Ok(Self(bytes)),
-            _ => Err(format!("`{text}` is more than any machine holds")),
+            _ => Err(format!("`{text}` is more than any machine holds: at most {}", i64::MAX)),
         }
     }
 }
@@ -128,19 +139,19 @@ impl FromStr for Rate {
         let limit = match number.parse::<u32>() {
             Ok(0) => return Err(format!("`{text}` lets nothing through: a rate is at least 1")),
             Ok(limit) => limit,
+            Err(_) if !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()) => {
+                return Err(format!("`{number}` in `{text}` is too large: at most {} requests", u32::MAX));
+            }
             Err(_) => return Err(format!("`{number}` in `{text}` is not a whole number of requests")),
         };
         let window = match RATE_UNITS.iter().find(|(name, _)| *name == period) {
             Some((_, seconds)) => Duration::from_secs(*seconds),
-            None => match period.parse::<Period>() {
-                Ok(Period(window)) => window,
-                Err(_) => {
-                    return Err(format!(
-                        "`{period}` in `{text}` is not a period: use second, minute, hour, day, or a duration such \
-                         as 60s"
-                    ));
-                }
-            },
+            None if period.starts_with(|first: char| first.is_ascii_digit()) => period.parse::<Period>()?.0,
+            None => {
+                return Err(format!(
+                    "`{period}` in `{text}` is not a period: use second, minute, hour, day, or a duration such as 60s"
+                ));
+            }
         };
         if window.is_zero() {
             return Err(format!("the window of `{text}` is empty"));
@@ -156,6 +167,11 @@ impl fmt::Display for Rate {
             None => write!(f, "{}/{}", self.limit, Period(self.window)),
         }
     }
+}
+
+/// Whether what follows a number goes on with one: `1.5s`, `1h30m`.
+fn is_compound(unit: &str) -> bool {
+    unit.contains(|c: char| c == '.' || c.is_ascii_digit())
 }
 
 fn split_number(text: &str) -> (&str, &str) {
@@ -236,8 +252,20 @@ mod tests {
         let message = |text: &str| text.parse::<Period>().unwrap_err();
         assert_eq!(message("5M"), "`5M` has the unknown unit `M`: use ms, s, m (minutes), h or d");
         assert_eq!(message("5"), "the duration `5` has no unit: write `5s` or `5ms`");
-        let message = "10m".parse::<ByteSize>().unwrap_err();
-        assert!(message.starts_with("`10m` has the unknown unit `m`: use B, KB, MB"), "{message}");
+        for text in ["1.5s", "1h30m"] {
+            let expected =
+                format!("`{text}` is not one whole number with one unit: write it like `90m` or `1500ms`");
+            assert_eq!(message(text), expected);
+        }
+        assert_eq!(message("99999999999999999999h"), "`99999999999999999999h` is longer than ten years");
+        let message = |text: &str| text.parse::<ByteSize>().unwrap_err();
+        assert!(message("10m").starts_with("`10m` has the unknown unit `m`: use B, KB, MB"));
+        assert!(message("1.5GiB").contains("`1536KiB`"));
+        assert!(message("99999999999999999999").contains("at most 9223372036854775807"));
+        let message = |text: &str| text.parse::<Rate>().unwrap_err();
+        let expected = "`99999999999` in `99999999999/second` is too large: at most 4294967295 requests";
+        assert_eq!(message("99999999999/second"), expected);
+        assert_eq!(message("2/60"), "the duration `60` has no unit: write `60s` or `60ms`");
     }
 
     proptest! {

@@ -7,8 +7,8 @@ use super::problem::{Problem, closest};
 /// Keys of features that this version does not have.
 const LATER: [&str; 6] = ["client_js", "currency", "push", "redis", "savings", "telemetry"];
 
-/// A problem from what the deserializer said about a span.
-pub(super) fn problem(message: &str, span: Range<usize>) -> Problem {
+/// A problem from what the deserializer said about a span, and what is written there.
+pub(super) fn problem(message: &str, span: Range<usize>, written: &str) -> Problem {
     if let Some(rest) = message.strip_prefix("unknown field ") {
         let mut words = quoted(rest);
         let key = words.next().unwrap_or_default();
@@ -31,7 +31,9 @@ pub(super) fn problem(message: &str, span: Range<usize>) -> Problem {
     if let Some(rest) = message.strip_prefix("missing field ") {
         return Problem::at(span, format!("this table needs {rest}"));
     }
-    Problem::at(span, reworded(message))
+    let Some((expected, found)) = in_words(message, written) else { return Problem::at(span, message) };
+    let help = remedy(expected, found, written);
+    Problem { help, ..Problem::at(span, format!("expected {expected}, found {found}")) }
 }
 
 fn propose(problem: Problem, word: &str, allowed: &[&str]) -> Problem {
@@ -47,17 +49,18 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
 
-/// `invalid type: integer `5`, expected a boolean` becomes `expected true or false, found integer `5``.
-fn reworded(message: &str) -> String {
-    let Some(rest) = message.strip_prefix("invalid type: ").or(message.strip_prefix("invalid value: "))
-    else {
-        return message.into();
+/// What was expected and what was found, out of `invalid type: integer `5`, expected a boolean`.
+fn in_words<'t>(message: &'t str, written: &str) -> Option<(&'t str, &'t str)> {
+    let (rest, is_out_of_range) = match message.strip_prefix("invalid value: ") {
+        Some(rest) => (rest, true),
+        None => (message.strip_prefix("invalid type: ")?, false),
     };
     // What was found comes first and may hold anything; what was expected is our own text, without that phrase.
-    let Some((found, expected)) = rest.rsplit_once(", expected ") else {
-        return message.into();
-    };
+    let (found, expected) = rest.rsplit_once(", expected ")?;
+    let wide = found.strip_suffix(" as i128");
+    let is_too_large = (is_out_of_range || wide.is_some()) && !found.starts_with("integer `-");
     let expected = match expected {
+        "u8" | "u16" | "u32" | "u64" | "usize" if is_too_large => "a smaller whole number",
         "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number",
         "f64" => "a number",
         "a boolean" => "true or false",
@@ -67,11 +70,35 @@ fn reworded(message: &str) -> String {
         other => other,
     };
     let found = match found {
+        // The deserializer hands a date over as a map.
+        "map" if written.starts_with(|first: char| first.is_ascii_digit()) => "a date or a time",
         "map" => "a table",
         "sequence" => "a list",
-        other => other,
+        other => wide.unwrap_or(other),
     };
-    format!("expected {expected}, found {found}")
+    Some((expected, found))
+}
+
+/// How to write it, where that can be said from what is written.
+fn remedy(expected: &str, found: &str, written: &str) -> Option<String> {
+    let is_string = found.starts_with("string ");
+    let bare = written.trim_matches(['"', '\'']);
+    let is_number = !bare.is_empty() && bare.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    match expected {
+        "a list" if (is_string || found == "a table") && !written.contains('\n') => {
+            Some(format!("write it in brackets: [{written}]"))
+        }
+        "a list" | "a table" => None,
+        _ if is_string && written.contains("${") => Some(
+            "a variable gives a string: it can stand for texts, durations, sizes and rates, not for numbers and not \
+             for true or false"
+                .into(),
+        ),
+        _ if is_string && (is_number || matches!(bare, "true" | "false")) => {
+            Some(format!("write it without quotes: {bare}"))
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -83,18 +110,46 @@ mod tests {
         for (said, told) in [
             ("invalid type: string \"x\", expected u32", "expected a whole number, found string \"x\""),
             ("invalid value: integer `-1`, expected usize", "expected a whole number, found integer `-1`"),
+            (
+                "invalid value: integer `300`, expected u8",
+                "expected a smaller whole number, found integer `300`",
+            ),
+            (
+                "invalid type: integer `9` as i128, expected u32",
+                "expected a smaller whole number, found integer `9`",
+            ),
             ("invalid type: integer `1`, expected a boolean", "expected true or false, found integer `1`"),
             ("invalid type: map, expected a string", "expected a string, found a table"),
             ("invalid type: sequence, expected struct Route", "expected a table, found a list"),
             ("something else", "something else"),
         ] {
-            assert_eq!(reworded(said), told);
+            assert_eq!(problem(said, 0..1, "").message, told);
         }
+        let date = problem("invalid type: map, expected a string", 0..1, "2020-01-01");
+        assert_eq!(date.message, "expected a string, found a date or a time");
+    }
+
+    #[test]
+    fn what_is_written_in_another_form_is_told_with_the_right_one() {
+        for (expected, written, help) in [
+            ("a sequence", "\"2/minute\"", Some("write it in brackets: [\"2/minute\"]")),
+            ("u32", "'5'", Some("write it without quotes: 5")),
+            ("a boolean", "\"true\"", Some("write it without quotes: true")),
+            ("u32", "\"five\"", None),
+            ("a map", "\"x\"", None),
+        ] {
+            let said = format!("invalid type: string {written}, expected {expected}");
+            assert_eq!(problem(&said, 0..1, written).help.as_deref(), help, "{said}");
+        }
+        let routes = problem("invalid type: map, expected a sequence", 0..1, "[routes]");
+        assert_eq!(routes.help.as_deref(), Some("write it in brackets: [[routes]]"));
+        let variable = problem("invalid type: string \"5\", expected u32", 0..1, "\"${N:-5}\"");
+        assert!(variable.help.unwrap().starts_with("a variable gives a string"));
     }
 
     #[test]
     fn a_key_of_a_later_version_is_told_from_a_slip_of_the_finger() {
-        let help = |message: &str| problem(message, 0..1).help.unwrap_or_default();
+        let help = |message: &str| problem(message, 0..1, "").help.unwrap_or_default();
         assert_eq!(
             help("unknown field `redis`, expected `a` or `b`"),
             "this version of forebay does not have it"

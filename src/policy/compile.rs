@@ -10,10 +10,12 @@ mod dedupe;
 mod jobs;
 mod limits;
 mod listeners;
+mod logs;
 mod names;
 mod routes;
 mod upstreams;
 mod when;
+mod without_effect;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -49,6 +51,8 @@ pub struct Plan<'c> {
     pub routes: Vec<RoutePlan<'c>>,
     /// The kinds of jobs, by name.
     pub jobs: Vec<JobPlan<'c>>,
+    /// What is allowed and probably not meant, in the order of the file.
+    pub warnings: Vec<Problem>,
 }
 
 impl Plan<'_> {
@@ -67,9 +71,10 @@ impl Plan<'_> {
 /// # Errors
 /// Every problem: those of [`plan`], and those of the files.
 pub fn plan_to_serve(loaded: &Loaded) -> Result<Plan<'_>, Problems> {
-    let mut findings = Findings { loaded, problems: loaded.problems.clone() };
+    let mut findings = Findings::of(loaded);
     let tls = loaded.config.listener.tls.as_ref();
     let tls = tls.and_then(|tls| certificates::read(tls, &mut findings));
+    logs::check_file(&loaded.config, &mut findings);
     let plan = plan_with(findings)?;
     Ok(Plan { tls, ..plan })
 }
@@ -80,21 +85,25 @@ pub fn plan_to_serve(loaded: &Loaded) -> Result<Plan<'_>, Problems> {
 /// # Errors
 /// Every problem: those that were found when the file was read, and those between its parts.
 pub fn plan(loaded: &Loaded) -> Result<Plan<'_>, Problems> {
-    plan_with(Findings { loaded, problems: loaded.problems.clone() })
+    plan_with(Findings::of(loaded))
 }
 
 fn plan_with(mut findings: Findings<'_>) -> Result<Plan<'_>, Problems> {
     let loaded = findings.loaded;
     let config = &loaded.config;
     let trusted_proxies = listeners::check(config, &mut findings);
+    logs::check(config, &mut findings);
     let upstreams = upstreams::check(config, &mut findings);
     let rate_limits = limits::check_rate_limits(config, &mut findings);
     let pools = limits::check_pools(config, &mut findings);
     let known = routes::Known { upstreams: &upstreams, rate_limits: &rate_limits, pools: &pools };
     let routes = routes::check(config, &known, &mut findings);
     let jobs = jobs::check(config, &routes, &pools, &mut findings);
+    without_effect::check(config, &routes, &mut findings);
     if findings.problems.is_empty() {
-        Ok(Plan { config, trusted_proxies, tls: None, upstreams, rate_limits, pools, routes, jobs })
+        let mut warnings = findings.warnings;
+        warnings.sort_by_key(|warning| warning.span.as_ref().map_or(0, |span| span.start));
+        Ok(Plan { config, trusted_proxies, tls: None, upstreams, rate_limits, pools, routes, jobs, warnings })
     } else {
         Err(Problems::new(loaded.source.clone(), findings.problems))
     }
@@ -104,9 +113,20 @@ fn plan_with(mut findings: Findings<'_>) -> Result<Plan<'_>, Problems> {
 struct Findings<'c> {
     loaded: &'c Loaded,
     problems: Vec<Problem>,
+    warnings: Vec<Problem>,
 }
 
-impl Findings<'_> {
+impl<'c> Findings<'c> {
+    /// Those of the file.
+    fn of(loaded: &'c Loaded) -> Self {
+        Self { loaded, problems: loaded.problems.clone(), warnings: Vec::new() }
+    }
+
+    /// Something that stops nobody.
+    fn warn(&mut self, warning: Problem) {
+        self.warnings.push(warning);
+    }
+
     fn add(&mut self, problem: Problem) {
         self.problems.push(problem);
     }
@@ -116,9 +136,9 @@ impl Findings<'_> {
         self.add(Problem::at(value.span(), message));
     }
 
-    /// Something that a table lacks, unless it is what could not be read.
-    fn missing(&mut self, table: &Range<usize>, problem: Problem) {
-        if !self.loaded.is_incomplete(table) {
+    /// A key that a table lacks, unless it is there and could not be read.
+    fn missing(&mut self, table: &Range<usize>, key: &str, problem: Problem) {
+        if !self.loaded.has_lost(table, key) {
             self.add(problem);
         }
     }

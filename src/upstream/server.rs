@@ -1,6 +1,7 @@
 //! One server of an upstream: where it is, and what it speaks.
 
 use std::fmt;
+use std::os::unix::net::SocketAddr as UnixAddress;
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -58,6 +59,9 @@ impl Server {
         if !path.starts_with('/') {
             return Err("a socket is written with its whole path, like \"unix:/run/app.sock\"".to_owned());
         }
+        if UnixAddress::from_pathname(path).is_err() {
+            return Err("the system takes no path of a socket beyond some 100 bytes".to_owned());
+        }
         Ok(Self {
             scheme: Scheme::Http,
             place: Place::Socket(Path::new(path).into()),
@@ -93,7 +97,11 @@ impl FromStr for Server {
         if let Some(path) = text.strip_prefix("unix:") {
             return Self::at_socket(path);
         }
-        let uri = text.trim_end_matches('/').parse::<Uri>().map_err(|error| format!("{error}: {WANTED}"))?;
+        let bare = text.trim_end_matches('/');
+        if bare.ends_with(':') && bare.len() < text.len() {
+            return Err(format!("the host is missing: {WANTED}"));
+        }
+        let uri = bare.parse::<Uri>().map_err(|error| format!("{error}: {WANTED}"))?;
         let scheme = Scheme::of(&uri)?;
         if uri.path() != "/" || uri.query().is_some() {
             return Err(format!("a server has no path, since routes forward the client's: {WANTED}"));
@@ -156,6 +164,9 @@ mod tests {
         ] {
             assert!(text.parse::<Server>().unwrap_err().contains("http://127.0.0.1:8000"), "{text}");
         }
+        assert!("http://".parse::<Server>().unwrap_err().starts_with("the host is missing"));
+        assert!("127.0.0.1:8000".parse::<Server>().unwrap_err().starts_with("the scheme is missing"));
+        assert!(format!("unix:/{}", "x".repeat(200)).parse::<Server>().is_err());
         assert!("unix:app.sock".parse::<Server>().unwrap_err().contains("unix:/run/app.sock"));
     }
 }

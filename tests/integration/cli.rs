@@ -42,6 +42,15 @@ async fn a_good_file_passes() {
 }
 
 #[tokio::test]
+async fn a_good_file_is_counted_and_what_does_nothing_in_it_is_a_warning() {
+    let job = "[jobs.scan]\nstart = 'start'\nid = '/id'\nstatus = 'status'\nstate = '/s'\ndone = ['ok']\n";
+    let ended = check(&format!("{GOOD}[cache]\nmax_bytes = '4MiB'\n{job}")).await;
+    assert!(ended.status == Some(0) && ended.stdout.contains("routes: 2,"), "{ended:?}");
+    assert!(ended.stdout.contains("jobs: 1"), "{}", ended.stdout);
+    assert!(ended.stderr.starts_with("warning: ") && ended.stderr.contains("max_object"), "{}", ended.stderr);
+}
+
+#[tokio::test]
 async fn every_mistake_is_told_at_once_with_its_place() {
     let bad = "[listener]\nadress = '0.0.0.0:8080'\nheader_timeout = '10 parsecs'\n\n\
                [upstreams.scan]\nservers = ['http://127.0.0.1:8000']\n\n\
@@ -214,6 +223,8 @@ async fn explain_says_what_would_happen_to_a_request() {
     for word in ["start", "scans", "2/minute"] {
         assert!(limited.stdout.contains(word), "no {word} in {}", limited.stdout);
     }
+    let lower = explain(&["get", url]).run().await;
+    assert!(lower.stdout.contains("400") && lower.stdout.contains("lower-case"), "{}", lower.stdout);
     assert_eq!(explain(&["GET", "http://scan.example/nowhere"]).run().await.status, Some(0));
     assert_eq!(explain(&["GET"]).run().await.status, Some(2));
 }

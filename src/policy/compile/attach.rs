@@ -243,7 +243,8 @@ fn listener(config: &Config) -> ListenerPolicy {
 
 fn admin(config: &Config) -> AdminPolicy {
     let token = config.admin.token.get_ref();
-    AdminPolicy { token: (!token.is_empty()).then(|| token.clone()), hosts: config.admin.hosts.clone() }
+    let hosts = config.admin.hosts.iter().map(|host| host.get_ref().clone()).collect();
+    AdminPolicy { token: (!token.is_empty()).then(|| token.clone()), hosts }
 }
 
 fn duration(period: Option<Period>) -> Option<Duration> {

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use rustls::RootCertStore;
 use toml::Spanned;
 
 use super::{Findings, Problem};
@@ -15,9 +14,13 @@ pub(super) fn read(config: &Spanned<Config>, findings: &mut Findings<'_>) -> Opt
     let before = findings.problems.len();
     let provider = tls::provider();
     let mut certificates = Vec::new();
-    for (cert, key) in config.get_ref().pairs().filter(|(cert, key)| is_set(cert) && is_set(key)) {
+    for (cert, key) in config.get_ref().pairs() {
+        let cert = cert.and_then(|cert| Some((cert, read_file(cert, tls::chain, findings)?)));
+        let key = key.and_then(|key| Some((key, read_file(key, tls::private_key, findings)?)));
+        let (Some((cert, chain)), Some((key, private_key))) = (cert, key) else { continue };
         let path = Path::new(cert.get_ref());
-        let identity = tls::identity(path, Path::new(key.get_ref()), &provider);
+        let key_path = Path::new(key.get_ref());
+        let identity = tls::certified((path, chain), (key_path, private_key), &provider);
         let read = identity.and_then(|identity| {
             Certificate::read(path.to_owned(), identity).map_err(|why| {
                 Fault::new(path, format!("the certificate is not usable: {why}"), "have it issued anew")
@@ -25,13 +28,10 @@ pub(super) fn read(config: &Spanned<Config>, findings: &mut Findings<'_>) -> Opt
         });
         match read {
             Ok(certificate) => certificates.push(certificate),
-            Err(fault) => {
-                let place = if fault.path == Path::new(key.get_ref()) { key } else { cert };
-                findings.add(problem(place, &fault));
-            }
+            Err(fault) => findings.add(problem(if fault.path == path { cert } else { key }, &fault)),
         }
     }
-    let client_roots = client_roots(&config.get_ref().client_ca, findings);
+    let client_roots = read_file(&config.get_ref().client_ca, tls::roots, findings);
     if findings.problems.len() > before || certificates.is_empty() {
         return None;
     }
@@ -47,23 +47,18 @@ pub(super) fn read(config: &Spanned<Config>, findings: &mut Findings<'_>) -> Opt
     }
 }
 
-fn client_roots(path: &Spanned<String>, findings: &mut Findings<'_>) -> Option<RootCertStore> {
-    if !is_set(path) {
+/// What a file holds, where one is named; told when it cannot be had.
+fn read_file<T>(
+    path: &Spanned<String>,
+    read: impl FnOnce(&Path) -> Result<T, Fault>,
+    findings: &mut Findings<'_>,
+) -> Option<T> {
+    if path.get_ref().is_empty() {
         return None;
     }
-    match tls::roots(Path::new(path.get_ref())) {
-        Ok(roots) => Some(roots),
-        Err(fault) => {
-            findings.add(problem(path, &fault));
-            None
-        }
-    }
+    read(Path::new(path.get_ref())).map_err(|fault| findings.add(problem(path, &fault))).ok()
 }
 
 fn problem(place: &Spanned<String>, fault: &Fault) -> Problem {
     Problem::at(place.span(), fault.to_string()).help(fault.help.clone())
-}
-
-fn is_set(path: &Spanned<String>) -> bool {
-    !path.get_ref().is_empty()
 }

@@ -22,8 +22,11 @@ pub(super) fn check(
     }
     let Some(by) = &dedupe.get_ref().by else {
         let problem = Problem::at(dedupe.span(), "`dedupe` does not say by what");
-        findings
-            .missing(&dedupe.span(), problem.help("add: by = \"body\", or by = \"header:Idempotency-Key\""));
+        findings.missing(
+            &dedupe.span(),
+            "by",
+            problem.help("add: by = \"body\", or by = \"header:Idempotency-Key\""),
+        );
         return None;
     };
     match (by.get_ref().as_str(), by.get_ref().parse()) {

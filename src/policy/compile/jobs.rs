@@ -14,7 +14,7 @@ use super::routes::RoutePlan;
 use super::when::check_pointer;
 use super::{Findings, names, shared};
 use crate::config::jobs::Job;
-use crate::config::{Config, Problem};
+use crate::config::{self, Config, Problem};
 use crate::jobs::{Pace, Spec};
 use crate::router::Pattern;
 
@@ -73,7 +73,7 @@ impl<'c> Scope<'_, 'c> {
         let mut needed = |value: &'c Option<Spanned<String>>, key: &str, like: &str| {
             if value.is_none() {
                 let problem = Problem::at(table.span(), format!("the job `{name}` has no {key}"));
-                findings.missing(&table.span(), problem.help(format!("add: {key} = {like}")));
+                findings.missing(&table.span(), key, problem.help(format!("add: {key} = {like}")));
             }
             value.as_ref()
         };
@@ -83,13 +83,14 @@ impl<'c> Scope<'_, 'c> {
         let state = needed(&job.state, "state", "\"/status\"");
         if job.done.is_empty() {
             let problem = Problem::at(table.span(), format!("the job `{name}` has no final state"));
-            findings.missing(&table.span(), problem.help("add: done = [\"completed\", \"failed\"]"));
+            findings.missing(&table.span(), "done", problem.help("add: done = [\"completed\", \"failed\"]"));
         }
         let start = start.and_then(|start| self.check_start(start, findings));
         let capture = status.and_then(|status| self.check_status(status, id, findings));
         let holds = start.and_then(|start| self.check_holds(job, start, findings));
         self.check_file(&job.state_file, findings);
         let probe_headers = check_fields(job, findings);
+        let pace = check_pace(&job.pace, findings);
         let [id, state] = [id, state].map(|text| text.and_then(|text| check_pointer(text, findings)));
         let ((status, capture), start) = (capture?, start?);
         let spec = Spec {
@@ -102,7 +103,7 @@ impl<'c> Scope<'_, 'c> {
             lease: job.lease.0,
             probe: job.probe.0,
             unknown_hold: job.unknown_hold.0,
-            pace: Pace { initial: job.pace.initial.0, max: job.pace.max.0, factor: job.pace.factor },
+            pace,
             state_file: Some(PathBuf::from(job.state_file.get_ref()))
                 .filter(|path| !path.as_os_str().is_empty()),
         };
@@ -192,6 +193,15 @@ impl<'c> Scope<'_, 'c> {
             self.take(format!("the file `{}` has", file.get_ref()), file.span(), findings);
         }
     }
+}
+
+fn check_pace(pace: &Spanned<config::jobs::Pace>, findings: &mut Findings<'_>) -> Pace {
+    let config::jobs::Pace { initial, max, factor } = *pace.get_ref();
+    if initial > max {
+        let message = format!("the first interval, {initial}, is longer than the longest, {max}");
+        findings.add(Problem::at(pace.span(), message).help("give `max` too, at least as long as `initial`"));
+    }
+    Pace { initial: initial.0, max: max.0, factor }
 }
 
 fn check_fields(job: &Job, findings: &mut Findings<'_>) -> HeaderMap {

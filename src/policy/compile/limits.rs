@@ -63,7 +63,7 @@ pub(super) fn check_rate_limits<'c>(
 fn check_tiers(name: &str, limit: &RateLimit, table: &Range<usize>, findings: &mut Findings<'_>) {
     if limit.rates.is_empty() {
         let problem = Problem::at(table.clone(), format!("the rate limit `{name}` has no rates"));
-        findings.missing(table, problem.help("add: rates = [\"2/minute\"]"));
+        findings.missing(table, "rates", problem.help("add: rates = [\"2/minute\"]"));
     }
     let mut windows = HashMap::new();
     for rate in &limit.rates {
@@ -90,12 +90,12 @@ pub(super) fn check_pools<'c>(config: &'c Config, findings: &mut Findings<'_>) -
         if pool.max.is_none() {
             let problem =
                 Problem::at(table.clone(), format!("the in-flight pool `{}` has no max", name.get_ref()));
-            findings.missing(&table, problem.help("add: max = 2"));
+            findings.missing(&table, "max", problem.help("add: max = 2"));
         }
         let per = pool.per.as_ref().map(|per| {
             if per.get_ref().max.is_none() {
                 let problem = Problem::at(per.span(), "the cap per key has no max");
-                findings.missing(&per.span(), problem.help("add: max = 1"));
+                findings.missing(&per.span(), "max", problem.help("add: max = 1"));
             }
             let key = check_key(&per.get_ref().key, POOL_IPV6_PREFIX, findings);
             (key, per.get_ref().max.unwrap_or(1))

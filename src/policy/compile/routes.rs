@@ -82,7 +82,7 @@ pub(super) fn check<'c>(
 fn check_name<'c>(route: &'c Spanned<Route>, seen: &mut names::Seen<'c>, findings: &mut Findings<'_>) {
     let Some(name) = &route.get_ref().name else {
         let problem = Problem::at(route.span(), "the route has no name").help("add: name = \"...\"");
-        return findings.missing(&route.span(), problem);
+        return findings.missing(&route.span(), "name", problem);
     };
     names::check("a route", name, findings);
     seen.check("the route", name, findings);
@@ -92,7 +92,7 @@ fn check_patterns(route: &Spanned<Route>, findings: &mut Findings<'_>) -> Vec<(P
     let texts = &route.get_ref().matches;
     if texts.is_empty() {
         let problem = Problem::at(route.span(), "the route has no match").help("add: match = \"/{*rest}\"");
-        findings.missing(&route.span(), problem);
+        findings.missing(&route.span(), "match", problem);
     }
     let mut patterns = Vec::new();
     for text in &texts.0 {
@@ -120,7 +120,7 @@ fn check_one<'c>(
         names::resolve("in-flight pool", name, known.pools.iter().map(|pool| &*pool.name), findings)
     });
     // Without a pattern that could be read, nobody knows its captures.
-    if !patterns.is_empty() && !findings.loaded.is_incomplete(&route.span()) {
+    if !patterns.is_empty() && !findings.loaded.has_lost(&route.span(), "match") {
         check_captures(config, &captures, known, findings);
     }
     check_cache(route, findings);
@@ -165,7 +165,7 @@ fn check_upstream(route: &Spanned<Route>, known: &Known<'_, '_>, findings: &mut 
             if known.upstreams.len() > 1 {
                 let message = "there are several upstreams, and the route does not say which";
                 let help = format!("add: upstream = one of {}", among.collect::<Vec<_>>().join(", "));
-                findings.missing(&route.span(), Problem::at(route.span(), message).help(help));
+                findings.missing(&route.span(), "upstream", Problem::at(route.span(), message).help(help));
             }
             0
         }
@@ -227,7 +227,7 @@ fn check_cache(route: &Spanned<Route>, findings: &mut Findings<'_>) {
     let ttl = cache.get_ref().ttl.as_ref();
     if cache.get_ref().mode == CacheMode::Force && ttl.is_none() {
         let problem = Problem::at(cache.span(), "`mode = \"force\"` needs a ttl: how long to store");
-        findings.missing(&cache.span(), problem.help("add: ttl = \"2s\""));
+        findings.missing(&cache.span(), "ttl", problem.help("add: ttl = \"2s\""));
     }
 }
 

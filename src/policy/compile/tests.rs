@@ -151,6 +151,84 @@ fn a_cap_that_finds_itself_has_bounds_in_their_order() {
 }
 
 #[test]
+fn what_does_nothing_is_a_warning() {
+    let text = format!(
+        "{ONE_UPSTREAM}[cache]\nmax_bytes = \"4MiB\"\n[in_flight.scans]\nmax = 2\nauto = {{ max = 9 }}\n\
+         [[routes]]\nname = \"a\"\nmatch = [\"/a\", \"api/x\", \"scan.example/x\", \"localhost/x\"]\n\
+         cache = {{ negative_ttl = \"1s\", ttl = \"1s\" }}\n\
+         [[routes]]\nname = \"b\"\nmatch = \"/b\"\ncache = {{ mode = \"off\", ttl = \"1s\", stale_if_error = \"1s\" }}\n\
+         [[routes]]\nname = \"c\"\nmatch = \"/c\"\ncache = {{ mode = \"force\", ttl = \"1s\", negative_ttl = \"1s\" }}\n"
+    );
+    let loaded = loaded(&text);
+    let warnings: Vec<_> =
+        plan(&loaded).unwrap().warnings.iter().map(|warning| loaded.source.line(warning)).collect();
+    assert_snapshot!(warnings.join("\n"));
+}
+
+#[test]
+fn one_bad_value_hides_nothing_that_a_table_lacks() {
+    let loaded = loaded(&format!(
+        "{ONE_UPSTREAM}[jobs.x]\nlease = 5\ndone = []\npace = {{ initial = \"1m\" }}\n[listener.tls]\n\
+         [[routes]]\nname = \"all\"\nmatch = \"/{{*rest}}\"\ncache = {{ when = [{{ pointer = 5, in = [], ttl = \"1s\" }}] }}\n"
+    ));
+    assert_snapshot!(plan(&loaded).unwrap_err());
+}
+
+#[test]
+fn addresses_that_cannot_both_be_bound_are_shown() {
+    assert_snapshot!(problems(&format!(
+        "{ONE_UPSTREAM}[listener]\naddress = [\"127.0.0.1:9090\", \"unix:/a\", \"0.0.0.0:9090\", \"unix:/a\", \"127.0.0.1:80\"]\n\
+         [[routes]]\nname = \"all\"\nmatch = \"/{{*rest}}\"\n"
+    )));
+}
+
+#[test]
+fn what_is_no_host_no_cookie_and_no_place_for_a_log_is_shown() {
+    let text = |log: &str| {
+        format!(
+            "{ONE_UPSTREAM}[admin]\nhosts = [\"http://x\", \"a b\", \"metrics.internal\"]\n[log]\naccess = \"{log}\"\n\
+             [rate_limits.l]\nkey = [\"cookie:a b\", \"cookie:user[id]\"]\nrates = [\"1/second\"]\n\
+             [[routes]]\nname = \"all\"\nmatch = \"/{{*rest}}\"\n"
+        )
+    };
+    assert_snapshot!(plan(&loaded(&text("stdot"))).unwrap_err());
+    for (log, help) in [
+        ("stderr", Some("write `stdout` or `off`; a file of that name is `./stderr`")),
+        ("of", Some("did you mean `off`? A file of that name is `./of`")),
+        ("", Some("write `stdout`, `off`, or the path of a file")),
+        ("requests", None),
+        ("./stderr", None),
+        ("stdout.log", None),
+        ("/var/log/access", None),
+    ] {
+        let problems = plan(&loaded(&text(log))).unwrap_err();
+        let said = problems.list().iter().find(|problem| problem.message.contains("access log"));
+        assert_eq!(said.and_then(|problem| problem.help.as_deref()), help, "{log}");
+    }
+}
+
+#[test]
+fn an_access_log_that_cannot_be_is_found_before_it_is_opened() {
+    let folder = std::env::temp_dir();
+    for (path, expected) in [
+        (folder.clone(), Some("is a folder")),
+        (folder.join("forebay-nowhere/access.log"), Some("is not there")),
+        (folder.join("access.log"), None),
+        ("access.log".into(), None),
+    ] {
+        let route = "[[routes]]\nname = \"all\"\nmatch = \"/{*rest}\"\n";
+        let loaded =
+            loaded(&format!("{ONE_UPSTREAM}{route}[log]\naccess = {:?}\n", path.display().to_string()));
+        let refused = plan_to_serve(&loaded).err().map(|problems| problems.to_string());
+        let is_as_expected = match (&refused, expected) {
+            (Some(refused), Some(expected)) => refused.contains(expected),
+            (refused, expected) => refused.is_none() && expected.is_none(),
+        };
+        assert!(is_as_expected, "{}: {refused:?}", path.display());
+    }
+}
+
+#[test]
 fn what_could_not_be_read_is_not_reported_as_missing_too() {
     let text = "[upstreams.a]\nservers = [7]\n[in_flight.p]\nmax = \"two\"\n\
                 [[routes]]\nname = 1\nmatch = 2\ncache = { mode = \"force\", ttl = 5 }\n";

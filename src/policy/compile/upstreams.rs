@@ -39,7 +39,7 @@ fn check_servers(
 ) -> Vec<Server> {
     if upstream.servers.is_empty() {
         let problem = Problem::at(table.clone(), format!("the upstream `{name}` has no servers"));
-        findings.missing(table, problem.help("add: servers = [\"http://127.0.0.1:8000\"]"));
+        findings.missing(table, "servers", problem.help("add: servers = [\"http://127.0.0.1:8000\"]"));
     }
     let mut seen = HashSet::new();
     let mut servers = Vec::new();

@@ -16,11 +16,11 @@ pub(super) fn check(rules: &[Spanned<When>], findings: &mut Findings<'_>) -> Vec
         let values = &rule.get_ref().values;
         if values.is_empty() {
             let problem = Problem::at(rule.span(), "the rule does not say which values match");
-            findings.missing(&rule.span(), problem.help("add: in = [\"completed\"]"));
+            findings.missing(&rule.span(), "in", problem.help("add: in = [\"completed\"]"));
         }
         let Some(ttl) = rule.get_ref().ttl else {
             let problem = Problem::at(rule.span(), "the rule does not say how long such a response is fresh");
-            findings.missing(&rule.span(), problem.help("add: ttl = \"1h\""));
+            findings.missing(&rule.span(), "ttl", problem.help("add: ttl = \"1h\""));
             continue;
         };
         let Some(pointer) = pointer else { continue };
@@ -43,7 +43,7 @@ pub(super) fn check(rules: &[Spanned<When>], findings: &mut Findings<'_>) -> Vec
 fn check_rule_pointer(rule: &Spanned<When>, findings: &mut Findings<'_>) -> Option<Pointer> {
     let Some(text) = &rule.get_ref().pointer else {
         let problem = Problem::at(rule.span(), "the rule does not say where the value is");
-        findings.missing(&rule.span(), problem.help("add: pointer = \"/status\""));
+        findings.missing(&rule.span(), "pointer", problem.help("add: pointer = \"/status\""));
         return None;
     };
     check_pointer(text, findings)
