@@ -2,9 +2,9 @@
 //! share.
 //!
 //! Promises: after [`canonicalize`] the URI is in origin form, or the `*` of an OPTIONS request; its path has unreserved
-//! characters decoded, other escapes in upper case, no dot segments and no empty segments; `Host` is present exactly
-//! once, in lower case, without the scheme's default port and the root's dot. What cannot be brought into that form is
-//! refused, so that no spelling walks round a rule.
+//! characters decoded, other escapes in upper case, no dot segments, no empty segments and no control characters; `Host` is
+//! present exactly once, in lower case, without the scheme's default port and the root's dot. What cannot be brought into
+//! that form is refused, so that no spelling walks round a rule.
 
 use std::borrow::Cow;
 
@@ -38,7 +38,8 @@ pub enum BadTarget {
     /// A target that is no path, and not the `*` of an OPTIONS request either.
     #[error("the request's target is not a path")]
     NoPath,
-    /// `%00`, `%2F`, `%5C`, a backslash, overlong UTF-8, or a dot segment in disguise (`..;`): what backends read in different ways.
+    /// A control character, `%2F`, `%5C`, a backslash, overlong UTF-8, or a dot segment in disguise (`..;`): what backends read in
+    /// different ways.
     #[error("the path has a character or a segment that servers read in different ways")]
     AmbiguousPath,
 }
@@ -160,14 +161,14 @@ fn decode_unreserved(path: &[u8]) -> Result<Vec<u8>, BadTarget> {
             return Err(BadTarget::BrokenEscape);
         };
         match high << 4 | low {
-            0 | b'/' | b'\\' => return Err(BadTarget::AmbiguousPath),
+            b'/' | b'\\' => return Err(BadTarget::AmbiguousPath),
             // An escaped dot at the start of a segment is a dot segment in disguise, or looks like one to somebody.
             b'.' if out.last() == Some(&b'/') || out.ends_with(b"/.") => {
                 return Err(BadTarget::AmbiguousPath);
             }
             decoded if is_unreserved(decoded) => out.push(decoded),
             decoded if is_overlong(&out, decoded) => return Err(BadTarget::AmbiguousPath),
-            kept => escape(&mut out, kept),
+            kept => escape(&mut out, kept)?,
         }
     }
     Ok(out)
@@ -188,17 +189,32 @@ fn is_overlong(out: &[u8], byte: u8) -> bool {
 /// A character that came unescaped.
 fn push(out: &mut Vec<u8>, byte: u8) -> Result<(), BadTarget> {
     match byte {
-        0 | b'\\' => return Err(BadTarget::AmbiguousPath),
+        b'\\' => return Err(BadTarget::AmbiguousPath),
         plain if is_plain(plain) => out.push(plain),
-        other => escape(out, other),
+        other => escape(out, other)?,
     }
     Ok(())
 }
 
-fn escape(out: &mut Vec<u8>, byte: u8) {
+/// Control characters have no escape: servers cut strings off at NUL, and the patterns of their routes end before a line
+/// end as well (`$` in Python, Ruby, PCRE and .NET), so that `/start%0A` is `/start` there and another route here.
+fn escape(out: &mut Vec<u8>, byte: u8) -> Result<(), BadTarget> {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    if byte.is_ascii_control() || ends_a_line(out, byte) {
+        return Err(BadTarget::AmbiguousPath);
+    }
     let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or(b'0');
     out.extend([b'%', digit(byte >> 4), digit(byte & 15)]);
+    Ok(())
+}
+
+/// Whether a byte completes one of the line ends outside ASCII: U+0085, U+2028, U+2029. To Java's patterns they are such.
+fn ends_a_line(out: &[u8], byte: u8) -> bool {
+    match byte {
+        0x85 => out.ends_with(b"%C2"),
+        0xa8 | 0xa9 => out.ends_with(b"%E2%80"),
+        _ => false,
+    }
 }
 
 /// Removes `.` and `..` segments (RFC 3986 section 5.2.4) and empty ones, which backends drop or keep as they like.
@@ -256,6 +272,7 @@ mod tests {
             ("/../../api", "/api"),
             ("/api/scan/..", "/api/"),
             ("/a%2a%c3%a4", "/a%2A%C3%A4"),
+            ("/%c3%85/\u{2026}/%e2%80%a6", "/%C3%85/%E2%80%A6/%E2%80%A6"),
             ("/.hidden", "/.hidden"),
             ("/a..b/.c", "/a..b/.c"),
             ("/a;v=1/..b;/.c;d=..;", "/a;v=1/..b;/.c;d=..;"),
@@ -270,6 +287,22 @@ mod tests {
     fn ambiguous_paths_are_refused() {
         for path in [
             "/a%00",
+            "/a%0A",
+            "/a%0a/b",
+            "/%0D",
+            "/a%0d%0A",
+            "/a%09",
+            "/a%1f",
+            "/a%7F",
+            "/a\u{7f}",
+            "/a\n",
+            "/a%C2%85",
+            "/a%c2%85/b",
+            "/a%E2%80%A8",
+            "/a%e2%80%a9",
+            "/a\u{85}",
+            "/a\u{2028}",
+            "/a\u{2029}",
             "/%c0%ae%c0%ae/x",
             "/%e0%80%af",
             "/%f0%80%80%af",
