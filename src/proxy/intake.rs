@@ -80,6 +80,7 @@ pub(crate) fn look(
         return Err(Refusal::TargetTooLong);
     }
     check_framing(parts, present)?;
+    check_blanks(parts)?;
     if present.has_expect() && !is_expected(parts) {
         return Err(Refusal::UnknownExpectation);
     }
@@ -110,6 +111,18 @@ pub(crate) fn look(
 pub(crate) fn check_upload(upload: u64, policy: &Policy) -> Result<(), Refusal> {
     if upload > policy.listener.max_body_bytes {
         return Err(Refusal::Upload(UploadFault::TooLarge));
+    }
+    Ok(())
+}
+
+/// RFC 9113 section 8.2.1: a value with blanks at its ends is malformed. Whoever reads it behind us trims it, so that a key
+/// would have as many spellings as one likes. (Of HTTP/1.1 the library trims them.)
+fn check_blanks(parts: &Parts) -> Result<(), Refusal> {
+    let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    let is_padded =
+        |value: &HeaderValue| is_blank(value.as_bytes().first()) || is_blank(value.as_bytes().last());
+    if parts.version == Version::HTTP_2 && parts.headers.values().any(is_padded) {
+        return Err(Refusal::BadFraming("A field's value begins or ends with a blank"));
     }
     Ok(())
 }
