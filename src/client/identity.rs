@@ -1,12 +1,14 @@
 //! Whose request it is: the credentials it carries, as a digest.
 //!
 //! Collapsing and (under `force`) the cache hand a response only to requests of the same identity, so what counts as a
-//! credential errs on the side of too much: every value of every field counts, in order.
+//! credential errs on the side of too much: every value of every field counts, in order and as it came. Two spellings that
+//! one server takes for two users must not be one here; that another takes them for one costs a fetch. (Limits err the other
+//! way, see [`super::key`].)
 
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, COOKIE, HeaderName, PROXY_AUTHORIZATION};
 
-use super::{KeySource, KeySourceError, KeySpec, cookie_values, cookies};
+use super::{KeySource, KeySourceError, KeySpec, cookie};
 use crate::digest::Digester;
 
 /// Who a request comes from, as far as its credentials tell.
@@ -80,13 +82,13 @@ impl IdentityFields {
         };
         for name in &self.headers {
             if *name == COOKIE {
-                cookies(headers).for_each(|cookie| add("header", "cookie", cookie));
+                cookie::all(headers).for_each(|cookie| add("header", "cookie", cookie));
             } else {
                 headers.get_all(name).into_iter().for_each(|v| add("header", name.as_str(), v.as_bytes()));
             }
         }
         for name in &self.cookies {
-            cookie_values(headers, name).for_each(|value| add("cookie", name, value));
+            cookie::candidates(headers, name).for_each(|cookie| add("cookie", name, cookie));
         }
         if is_known { Identity::Known(digest.finish()) } else { Identity::Anonymous }
     }
@@ -100,10 +102,10 @@ impl IdentityFields {
     /// Those that a request carries.
     pub fn names_in<'r>(&'r self, request: &'r HeaderMap) -> impl Iterator<Item = String> + 'r {
         let has_header = |name: &&HeaderName| match **name {
-            COOKIE => cookies(request).next().is_some(),
+            COOKIE => cookie::all(request).next().is_some(),
             _ => request.contains_key(*name),
         };
-        let has_cookie = |name: &&String| cookie_values(request, name).next().is_some();
+        let has_cookie = |name: &&String| cookie::candidates(request, name).next().is_some();
         let headers = self.headers.iter().filter(has_header).map(ToString::to_string);
         headers.chain(self.cookies.iter().filter(has_cookie).map(|name| format!("cookie:{name}")))
     }
@@ -179,6 +181,14 @@ mod tests {
         assert_eq!(of(&[("authorization", "a"), ("cookie", "theme=dark")]), Identity::Anonymous);
         assert_ne!(of(&[("x-user", "a")]), Identity::Anonymous);
         assert_eq!(of(&[("cookie", "sid=1; theme=dark")]), of(&[("cookie", "theme=light; sid=1")]));
+        // What one server overlooks may be two users to another; nobody is anonymous for an odd spelling.
+        let spellings = ["sid=1", "sid=\"1\"", "sid =1", "sid=%31", "SID=1", "theme=dark sid=1"];
+        for (i, one) in spellings.into_iter().enumerate() {
+            assert_ne!(of(&[("cookie", one)]), Identity::Anonymous, "{one}");
+            for other in spellings.into_iter().skip(i + 1) {
+                assert_ne!(of(&[("cookie", one)]), of(&[("cookie", other)]), "{one} {other}");
+            }
+        }
         assert!(IdentityFields::parse(["bad name"]).is_err());
     }
 

@@ -15,7 +15,7 @@ use http::HeaderValue;
 use http::header::{AUTHORIZATION, HeaderName};
 use http::request::Parts;
 
-use super::cookie_values;
+use super::cookie;
 use crate::digest::{Digest, Digester};
 use crate::http::readings::loosest_reading;
 
@@ -28,7 +28,7 @@ pub enum KeySource {
     ClientIp,
     /// The value of a header field.
     Header(HeaderName),
-    /// The value of a cookie.
+    /// The value of a cookie, in its loosest reading.
     Cookie(String),
     /// The value of a query parameter, decoded.
     Query(String),
@@ -106,7 +106,7 @@ impl KeySource {
                     false => Cow::Borrowed(value),
                 })
             }
-            Self::Cookie(name) => only(cookie_values(headers, name)).map(Cow::Borrowed),
+            Self::Cookie(name) => only(cookie::values(headers, name)),
             Self::Query(name) => only(query::values(seen.parts.uri.query().unwrap_or(""), name)),
             Self::Path(name) => {
                 // However it is spelled: a server may not tell `a;x` from `a`, or `a%2B` from `a+`.

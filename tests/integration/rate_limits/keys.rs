@@ -123,6 +123,23 @@ async fn cookie_query_and_path_count_by_their_values() {
 }
 
 #[tokio::test]
+async fn no_spelling_of_a_cookie_is_another_key() {
+    let cookie = |value: &str| (ask().field("Cookie", value), false);
+    let spellings = [
+        "sid= k1",
+        "sid =k1",
+        "sid=\"k1\"",
+        "sid=\"\\153\\061\"",
+        "sid=%6b1",
+        "sid=k1 x=1",
+        "sid=k1,x=1",
+        "sid=k1; sid=%6B1",
+    ];
+    let requests = [vec![(ask().field("Cookie", "sid=k1"), true)], spellings.map(cookie).into()].concat();
+    assert_passes(&one_by("'cookie:sid'"), &requests).await;
+}
+
+#[tokio::test]
 async fn a_list_counts_by_all_of_its_parts() {
     let ask = |line: &str, address: &str| request(line).field("X-Forwarded-For", address);
     let requests = [
