@@ -237,7 +237,7 @@ impl Upload {
         if self.incoming.is_end_stream() {
             self.has_ended();
         }
-        Ok(clean(frame))
+        Ok(clean(frame, fields::clean_upload_trailers))
     }
 
     fn has_ended(&self) {
@@ -253,11 +253,11 @@ pub fn is_empty(frame: &Frame<Bytes>) -> bool {
     frame.trailers_ref().is_some_and(HeaderMap::is_empty)
 }
 
-/// A frame of any body, its trailers without what must not come after the body.
-pub fn clean(frame: Frame<Bytes>) -> Frame<Bytes> {
+/// A frame of any body, its trailers without what must not come after the body by this rule.
+pub fn clean(frame: Frame<Bytes>, rule: fn(&mut HeaderMap)) -> Frame<Bytes> {
     match frame.into_trailers() {
         Ok(mut trailers) => {
-            fields::clean_trailers(&mut trailers);
+            rule(&mut trailers);
             Frame::trailers(trailers)
         }
         Err(data) => data,

@@ -3,6 +3,14 @@
 //! Promises: after [`remove_hop_by_hop`] nothing that concerned one connection only is left in the map, and no peer has
 //! used `Connection` to strip a field that others rely on.
 
+mod claims;
+mod trailers;
+
+pub use self::claims::{
+    claims_about_the_target, is_claim, is_disguised_claim, overrides_method,
+};
+pub use self::trailers::{clean_trailers, clean_upload_trailers};
+
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 /// What EventSource reads.
@@ -92,76 +100,6 @@ impl Present {
     }
 }
 
-/// Claims about the client's address that do not begin like others.
-const ADDRESSES: [&str; 7] = [
-    "x-real-ip",
-    "x-client-ip",
-    "x-cluster-client-ip",
-    "client-ip",
-    "true-client-ip",
-    "cf-connecting-ip",
-    "fastly-client-ip",
-];
-/// Claims about the target that do not begin like others.
-const TARGETS: [&str; 6] =
-    ["x-rewrite-url", "x-http-host-override", "x-host", "x-forwarded", "x-url-scheme", "front-end-https"];
-
-/// Whether a field says where a request comes from, or what it was about before a proxy changed it: `Forwarded`,
-/// `X-Forwarded-*`, `X-Original-*`, `ADDRESSES`, `TARGETS`, with underscores too. Servers that believe such a field
-/// answer for another client, host or path than the one that was routed, limited and stored.
-pub fn is_claim(name: &HeaderName) -> bool {
-    // The first letters of all of them, which nearly no usual field has.
-    matches!(name.as_str().as_bytes(), [b'x' | b'f', ..] | [b'c', b'l' | b'f', ..] | [b't', b'r', ..])
-        && (*name == header::FORWARDED
-            || begins_like(name, "x-forwarded-")
-            || begins_like(name, "x-original-")
-            || ADDRESSES.iter().chain(&TARGETS).any(|claim| is_like(name, claim)))
-}
-
-/// Whether a claim is about the client's address alone, which is no part of what a response is stored under.
-fn is_about_the_address(name: &HeaderName) -> bool {
-    ["x-forwarded-for", "x-original-for"].iter().chain(&ADDRESSES).any(|address| is_like(name, address))
-}
-
-/// What a trusted proxy says of a request besides the client's address: host, scheme, prefix, the target before it was
-/// rewritten. Servers build answers from it.
-pub fn claims_about_the_target(headers: &HeaderMap) -> impl Iterator<Item = (&str, &[u8])> {
-    let claims = headers.iter().filter(|(name, _)| is_claim(name) && !is_about_the_address(name));
-    claims.flat_map(|(name, value)| {
-        // Of `Forwarded` (RFC 7239 section 5) all but the addresses; split without regard to quotes, since who reads it
-        // may have none either.
-        let is_list = *name == header::FORWARDED;
-        let pairs = value.as_bytes().split(move |byte| is_list && matches!(byte, b',' | b';'));
-        pairs.filter(move |pair| !is_list || !is_address_pair(pair)).map(move |pair| (name.as_str(), pair))
-    })
-}
-
-fn is_address_pair(pair: &[u8]) -> bool {
-    let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii();
-    name.eq_ignore_ascii_case(b"for") || name.eq_ignore_ascii_case(b"by")
-}
-
-/// Whether a field asks for another method than the request's own, which many frameworks obey.
-pub fn overrides_method(name: &HeaderName) -> bool {
-    ["x-http-method-override", "x-http-method", "x-method-override"].iter().any(|field| is_like(name, field))
-}
-
-/// Whether a claim is spelt with an underscore, which CGI and WSGI servers do not tell from a dash (RFC 3875 section
-/// 4.1.18). No proxy that can be trusted writes it so.
-pub fn is_disguised_claim(name: &HeaderName) -> bool {
-    name.as_str().contains('_') && is_claim(name)
-}
-
-fn is_like(name: &HeaderName, other: &str) -> bool {
-    name.as_str().len() == other.len() && begins_like(name, other)
-}
-
-/// Whether a name begins with `start`, where an underscore is as good as a dash.
-fn begins_like(name: &HeaderName, start: &str) -> bool {
-    let same = |(byte, wanted)| byte == wanted || (byte == b'_' && wanted == b'-');
-    name.as_str().len() >= start.len() && name.as_str().bytes().zip(start.bytes()).all(same)
-}
-
 /// Removes the hop-by-hop fields, and those that `Connection` names, from a head that came in.
 pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
     remove_hop_by_hop_of(headers, Present::of(headers));
@@ -193,7 +131,7 @@ fn bit(name: &HeaderName) -> u16 {
         (Some(b't'), 17) if text == "transfer_encoding" => Present::RARE,
         (Some(b'u'), 7) if text == "upgrade" => Present::UPGRADE,
         (Some(b'x'), 12) if text == "x-request-id" => Present::REQUEST_ID,
-        (Some(b'c'), 9 | 16) | (Some(b'f' | b't' | b'x'), _) if is_claim(name) => Present::CLAIM,
+        (Some(b'c' | b'f' | b'p' | b'r' | b't' | b'w' | b'x'), _) if is_claim(name) => Present::CLAIM,
         _ => 0,
     }
 }
@@ -243,48 +181,6 @@ fn is_end_to_end_for_sure(name: &HeaderName) -> bool {
         header::FORWARDED,
     ];
     KEPT.contains(name) || name.as_str().starts_with("x-forwarded-") || name.as_str() == "x-api-key"
-}
-
-/// Removes from trailers what must not come after the body: framing, routing, identity, conditions, control and content
-/// fields (RFC 9110 section 6.5.1), which a careless receiver would merge into the head.
-pub fn clean_trailers(trailers: &mut HeaderMap) {
-    const FORBIDDEN: [&str; 24] = [
-        "accept-encoding",
-        "age",
-        "content-encoding",
-        "content-range",
-        "date",
-        "expect",
-        "expires",
-        "idempotency-key",
-        "if-match",
-        "if-modified-since",
-        "if-none-match",
-        "if-range",
-        "if-unmodified-since",
-        "location",
-        "max-forwards",
-        "pragma",
-        "proxy-authorization",
-        "range",
-        "retry-after",
-        "trailer",
-        "vary",
-        "via",
-        "warning",
-        "x-request-id",
-    ];
-    remove_hop_by_hop(trailers);
-    let is_forbidden = |name: &&HeaderName| {
-        is_end_to_end_for_sure(name)
-            || is_claim(name)
-            || overrides_method(name)
-            || FORBIDDEN.contains(&name.as_str())
-    };
-    let forbidden: Vec<HeaderName> = trailers.keys().filter(is_forbidden).cloned().collect();
-    for name in forbidden {
-        trailers.remove(name);
-    }
 }
 
 /// The non-empty members of a comma-separated list, trimmed of optional white space.

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::connect::Io;
 use super::pool::{Lease, TunnelPlace};
 use crate::http::body::{clean, is_empty};
+use crate::http::fields::clean_trailers;
 use crate::http::tap::{MAX_TAPPED, Tap};
 
 /// Why a body did not come to its end.
@@ -172,7 +173,7 @@ impl ResponseBody {
                         self.finish();
                     }
                 }
-                Poll::Ready(Some(Ok(clean(frame))))
+                Poll::Ready(Some(Ok(clean(frame, clean_trailers))))
             }
             Poll::Ready(Some(Err(_))) => {
                 self.lease = None;

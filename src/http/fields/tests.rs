@@ -75,7 +75,7 @@ fn an_underscore_disguises_no_claim() {
         assert!(is_claim(name) && Present::of(&headers).has_claim(), "{name}");
         assert_eq!(is_disguised_claim(name), is_disguised, "{name}");
     }
-    for other in ["x-real-ips", "x_real", "x-forward-for", "x-originally", "x-rewrite"] {
+    for other in ["x-real-ips", "x_real", "x-forwarder", "x-originally", "x-rewrite", "referer"] {
         assert!(!is_claim(&HeaderName::from_static(other)), "{other}");
     }
 }
@@ -151,4 +151,22 @@ fn a_stream_of_events_is_known_in_any_case() {
         assert_eq!(is_event_stream(&map(&[("content-type", kind)])), is_one, "{kind}");
     }
     assert!(!is_event_stream(&HeaderMap::new()));
+}
+
+#[test]
+fn nothing_that_anybody_decides_by_comes_after_an_upload() {
+    let checksums = [("content-digest", "a"), ("repr-digest", "b"), ("x-amz-checksum-crc32", "c")];
+    let mut trailers = map(&checksums);
+    for name in ["x-remote-user", "x-user", "x-tenant", "sec-fetch-site", "content_digest", "host", "x-sum"] {
+        trailers.append(name, HeaderValue::from_static("1"));
+    }
+    clean_upload_trailers(&mut trailers);
+    assert_eq!(trailers, map(&checksums));
+}
+
+#[test]
+fn a_response_says_nothing_of_credentials_behind_its_body() {
+    let mut trailers = map(&[("www-authenticate", "Basic"), ("proxy-authenticate", "Basic"), ("x-sum", "1")]);
+    clean_trailers(&mut trailers);
+    assert_eq!(trailers, map(&[("x-sum", "1")]));
 }
