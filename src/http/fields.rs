@@ -7,7 +7,7 @@ mod claims;
 mod trailers;
 
 pub use self::claims::{
-    claims_about_the_target, is_claim, is_disguised_claim, overrides_method,
+    claims_about_the_target, is_claim, is_disguised_claim, other_methods, overrides_method,
 };
 pub use self::trailers::{clean_trailers, clean_upload_trailers};
 
@@ -50,6 +50,7 @@ impl Present {
     const CLAIM: u16 = 1 << 7;
     const NAMED: u16 = 1 << 8;
     const REQUEST_ID: u16 = 1 << 9;
+    const OVERRIDE: u16 = 1 << 10;
 
     /// Walks over a head.
     pub fn of(headers: &HeaderMap) -> Self {
@@ -94,6 +95,11 @@ impl Present {
         self.0 & Self::REQUEST_ID != 0
     }
 
+    /// Whether a field asks for another method: see [`overrides_method`].
+    pub fn has_override(self) -> bool {
+        self.0 & Self::OVERRIDE != 0
+    }
+
     /// Whether there is anything about where the request comes from: see [`is_claim`].
     pub fn has_claim(self) -> bool {
         self.0 & Self::CLAIM != 0
@@ -131,6 +137,7 @@ fn bit(name: &HeaderName) -> u16 {
         (Some(b't'), 17) if text == "transfer_encoding" => Present::RARE,
         (Some(b'u'), 7) if text == "upgrade" => Present::UPGRADE,
         (Some(b'x'), 12) if text == "x-request-id" => Present::REQUEST_ID,
+        (Some(b'x'), 13 | 17 | 22) if overrides_method(name) => Present::OVERRIDE,
         (Some(b'c' | b'f' | b'p' | b'r' | b't' | b'w' | b'x'), _) if is_claim(name) => Present::CLAIM,
         _ => 0,
     }

@@ -42,6 +42,9 @@ pub enum BadTarget {
     /// different ways.
     #[error("the path has a character or a segment that servers read in different ways")]
     AmbiguousPath,
+    /// A field asks for another method, which some servers obey, and that belongs to another route.
+    #[error("a field asks for another method, which belongs to another route")]
+    AmbiguousMethod,
 }
 
 /// Brings a received head into its canonical form.

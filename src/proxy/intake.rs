@@ -20,7 +20,7 @@ use crate::http::fields::{self, Present, TransferCoding};
 use crate::http::readings;
 use crate::http::scheme::Scheme;
 use crate::http::target::{self, BadTarget, host};
-use crate::policy::{Destination, Policy, State};
+use crate::policy::{Destination, Policy, Route, State};
 use crate::refusal::Refusal;
 use crate::router::Captures;
 use crate::server::Peer;
@@ -92,15 +92,7 @@ pub(crate) fn look(
     }
     let host = if policy.router.looks_at_hosts() { host(&parts.headers) } else { "" };
     let found = policy.router.find(&parts.method, host, parts.uri.path()).ok_or(Refusal::NoRoute)?;
-    let is_elsewhere = |reading: String| {
-        let other = policy.router.find(&parts.method, host, &reading);
-        other.is_none_or(|other| !Arc::ptr_eq(&other.route.route, &found.route.route))
-    };
-    // Where servers read the path in other ways, no reading may lead round the rules of another route.
-    let path = parts.uri.path();
-    if readings::has_other_readings(path) && readings::other_readings(path).any(is_elsewhere) {
-        return Err(BadTarget::AmbiguousPath.into());
-    }
+    check_readings(parts, present, host, &found.route.route, policy)?;
     Ok(Some((found.route.clone(), found.captures)))
 }
 
@@ -111,6 +103,37 @@ pub(crate) fn look(
 pub(crate) fn check_upload(upload: u64, policy: &Policy) -> Result<(), Refusal> {
     if upload > policy.listener.max_body_bytes {
         return Err(Refusal::Upload(UploadFault::TooLarge));
+    }
+    Ok(())
+}
+
+/// No way in which servers read the path, or take the method from a field, may lead round the rules of another route than
+/// the one that was found.
+fn check_readings(
+    parts: &Parts,
+    present: Present,
+    host: &str,
+    route: &Arc<Route>,
+    policy: &Policy,
+) -> Result<(), BadTarget> {
+    let path = parts.uri.path();
+    let is_elsewhere = |method: &Method, path: &str| {
+        let other = policy.router.find(method, host, path);
+        other.is_none_or(|other| !Arc::ptr_eq(&other.route.route, route))
+    };
+    let may_be_elsewhere = |method: &Method| {
+        readings::has_other_readings(path)
+            && readings::other_readings(path).any(|reading| is_elsewhere(method, &reading))
+    };
+    if may_be_elsewhere(&parts.method) {
+        return Err(BadTarget::AmbiguousPath);
+    }
+    // What is not one method may be any.
+    let leads_elsewhere = |method: Option<Method>| {
+        method.is_none_or(|method| is_elsewhere(&method, path) || may_be_elsewhere(&method))
+    };
+    if present.has_override() && fields::other_methods(&parts.headers).any(leads_elsewhere) {
+        return Err(BadTarget::AmbiguousMethod);
     }
     Ok(())
 }

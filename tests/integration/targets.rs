@@ -101,6 +101,44 @@ async fn no_reading_of_a_path_leads_round_the_rules_of_another_route() {
 }
 
 #[tokio::test]
+async fn no_method_in_a_field_leads_round_the_rules_of_another_route() {
+    let origin = Origin::start();
+    let config = "
+        [[routes]]
+        name = 'delete'
+        match = 'DELETE /items/{id}'
+        [[routes]]
+        name = 'start'
+        match = 'POST /start'
+        [[routes]]
+        name = 'rest'
+        match = '/{*rest}'";
+    let proxy = Proxy::start(&origin, config).await;
+    for name in ["X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override", "X_HTTP_Method_Override"] {
+        for (line, method) in [
+            ("POST /items/1", "DELETE"),
+            ("POST /items/1", "delete"),
+            ("POST /items/1", "PUT, DELETE"),
+            ("GET /items/1", "DELETE"),
+            ("DELETE /items/1", "PUT"),
+            ("POST /items;x/1", "DELETE"),
+            ("POST /start", "PATCH"),
+        ] {
+            let asked = request(line).field(name, method);
+            proxy.send(&asked).await.assert_problem(400);
+        }
+        let twice = request("POST /items/1").field(name, "PUT").field(name, "DELETE");
+        proxy.send(&twice).await.assert_problem(400);
+    }
+    assert_eq!(origin.count("*"), 0);
+    // Within one route it changes no rule.
+    for (line, method) in [("POST /items/1", "PUT"), ("POST /start", "POST"), ("GET /items/1", "")] {
+        let asked = request(line).field("X-HTTP-Method-Override", method);
+        assert_eq!(proxy.send(&asked).await.status(), 200, "{line} as {method}");
+    }
+}
+
+#[tokio::test]
 async fn the_canonical_path_is_what_the_origin_gets() {
     let origin = Origin::start();
     let proxy = Proxy::start(&origin, "").await;

@@ -1,6 +1,7 @@
 //! What a message says of itself that a proxy may have said: the client's address, the target, the method. Whoever believes
 //! it answers for another request than the one that was routed, limited and stored.
 
+use http::Method;
 use http::header::{self, HeaderMap, HeaderName};
 
 /// Claims about the client's address that do not begin like others.
@@ -116,6 +117,13 @@ pub fn overrides_method(name: &HeaderName) -> bool {
     ["x-http-method-override", "x-http-method", "x-method-override"].iter().any(|field| is_like(name, field))
 }
 
+/// The methods that such fields ask for, in upper case, as frameworks read them; none for a value that is not one method.
+pub fn other_methods(headers: &HeaderMap) -> impl Iterator<Item = Option<Method>> {
+    let values = headers.iter().filter(|(name, _)| overrides_method(name)).map(|(_, value)| value.as_bytes());
+    let asked_for = values.map(<[u8]>::trim_ascii).filter(|value| !value.is_empty());
+    asked_for.map(|value| Method::from_bytes(&value.to_ascii_uppercase()).ok())
+}
+
 /// Whether a claim is spelt with an underscore, which CGI and WSGI servers do not tell from a dash (RFC 3875 section
 /// 4.1.18). No proxy that can be trusted writes it so.
 pub fn is_disguised_claim(name: &HeaderName) -> bool {
@@ -147,6 +155,25 @@ mod tests {
                 let headers = HeaderMap::from_iter([(name, header::HeaderValue::from_static("1"))]);
                 assert!(Present::of(&headers).has_claim(), "{headers:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_field_asks_for_one_method_or_for_any() {
+        for (name, value, expected) in [
+            ("x-http-method-override", "delete", Some(Some(Method::DELETE))),
+            ("x_http_method_override", " POST ", Some(Some(Method::POST))),
+            ("x-http-method", "GET, POST", Some(None)),
+            ("x-method-override", "a b", Some(None)),
+            ("x-method-override", " ", None),
+            ("x-method", "DELETE", None),
+        ] {
+            let headers = HeaderMap::from_iter([(
+                HeaderName::from_static(name),
+                header::HeaderValue::from_static(value),
+            )]);
+            assert_eq!(other_methods(&headers).next(), expected, "{name}: {value}");
+            assert_eq!(Present::of(&headers).has_override(), name != "x-method", "{name}");
         }
     }
 }
