@@ -75,9 +75,9 @@ impl TrustedProxies {
         let ip = match via_trusted {
             false => peer,
             true if headers.contains_key(X_FORWARDED_FOR) => {
-                self.rightmost_untrusted(peer, hops(headers, &X_FORWARDED_FOR).map(parse_hop))
+                self.rightmost_untrusted(peer, hops(headers).map(parse_hop))
             }
-            true => self.rightmost_untrusted(peer, hops(headers, &FORWARDED).map(parse_element)),
+            true => self.rightmost_untrusted(peer, elements(headers).map(parse_element)),
         };
         ClientAddress { ip, peer, via_trusted }
     }
@@ -114,20 +114,50 @@ fn canonical_network(network: IpNet) -> IpNet {
     unwrapped.and_then(|(v4, prefix)| IpNet::new(v4.into(), prefix).ok()).unwrap_or(network)
 }
 
-/// The elements of a list field from the right, over all its lines; a line that is not visible ASCII is one element
-/// that no parser takes. Empty elements are ignored (RFC 9110 5.6.1).
-fn hops<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h str> {
-    let lines = headers.get_all(name).into_iter().rev();
+/// The hops of `X-Forwarded-For` from the right, over all its lines; a line that is not visible ASCII is one that no parser
+/// takes. Empty ones are ignored (RFC 9110 5.6.1).
+fn hops(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let lines = headers.get_all(X_FORWARDED_FOR).into_iter().rev();
     lines
         .flat_map(|line| line.to_str().unwrap_or("?").rsplit(','))
         .map(str::trim)
         .filter(|hop| !hop.is_empty())
 }
 
-/// One element of `Forwarded`; RFC 7239 4: pairs, names without case. Exactly one `for` must be there.
+/// The same for the elements of `Forwarded`, which may have commas in quotes: what a client had put into quotes must not
+/// become a hop of the proxy that passed it on. A line with a quote that stays open is malformed as a whole.
+fn elements(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let lines = headers.get_all(FORWARDED).into_iter().rev();
+    lines
+        .flat_map(|line| {
+            let parts = line.to_str().ok().and_then(|line| split_unquoted(line, ','));
+            parts.unwrap_or_else(|| vec!["?"]).into_iter().rev()
+        })
+        .map(str::trim)
+        .filter(|element| !element.is_empty())
+}
+
+/// The parts between separators outside quoted strings (RFC 9110 5.6.4); none where a quote stays open.
+fn split_unquoted(text: &str, separator: char) -> Option<Vec<&str>> {
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    let parts = text.split(|next| {
+        let is_inside = is_quoted;
+        match next {
+            _ if is_escaped => is_escaped = false,
+            '\\' if is_quoted => is_escaped = true,
+            '"' => is_quoted = !is_quoted,
+            _ => {}
+        }
+        next == separator && !is_inside
+    });
+    let parts = parts.collect();
+    (!is_quoted).then_some(parts)
+}
+
+/// One element of `Forwarded`; RFC 7239 4: pairs, which may be empty, names without case. Exactly one `for` must be there.
 fn parse_element(element: &str) -> Option<IpAddr> {
     let mut found = None;
-    for pair in element.split(';') {
+    for pair in split_unquoted(element, ';')?.into_iter().filter(|pair| !pair.trim().is_empty()) {
         let (name, value) = pair.split_once('=')?;
         if name.trim().eq_ignore_ascii_case("for") {
             if found.is_some() {
@@ -227,6 +257,18 @@ mod tests {
             ("10.0.0.1", &[("forwarded", "for=6.6.6.6, for=unknown")], "10.0.0.1"),
             ("10.0.0.1", &[("forwarded", "for=6.6.6.6, proto=http")], "10.0.0.1"),
             ("10.0.0.1", &[("forwarded", "for=1.1.1.1;for=2.2.2.2")], "10.0.0.1"),
+            ("10.0.0.1", &[("forwarded", "for=1.1.1.1;")], "1.1.1.1"),
+            ("10.0.0.1", &[("forwarded", ";; for=1.1.1.1 ; ;by=2.2.2.2")], "1.1.1.1"),
+            ("10.0.0.1", &[("forwarded", "for=1.1.1.1;host=\"x, for=6.6.6.6;y=\"")], "1.1.1.1"),
+            ("10.0.0.1", &[("forwarded", "for=6.6.6.6, for=1.1.1.1;host=\"x;for=6.6.6.6\"")], "1.1.1.1"),
+            ("10.0.0.1", &[("forwarded", "for=1.1.1.1;host=\"\\\", for=6.6.6.6;y=\"")], "1.1.1.1"),
+            ("10.0.0.1", &[("forwarded", "for=6.6.6.6;host=\"x\\\\\", for=1.1.1.1")], "1.1.1.1"),
+            ("10.0.0.1", &[("forwarded", "host=\"x, for=6.6.6.6")], "10.0.0.1"),
+            (
+                "10.0.0.1",
+                &[("forwarded", "host=\"x"), ("forwarded", "for=1.1.1.1"), ("forwarded", "for=10.0.0.2")],
+                "1.1.1.1",
+            ),
         ];
         for (peer, lines, wanted) in cases {
             assert_eq!(client(peer, lines), *wanted, "{peer} {lines:?}");

@@ -64,6 +64,10 @@ async fn forwarded_is_read_where_there_is_no_x_forwarded_for() {
         (from("For=\"203.0.113.1:4711\""), false),
         (from("for=\"[2001:db8::1]:80\""), true),
         (from("for=\"[2001:db8::2]\""), false),
+        (from("for=203.0.113.1;"), false),
+        // What a client has had put into quotes is no hop.
+        (from("for=203.0.113.1;host=\"x, for=203.0.113.2;y=\""), false),
+        (from("for=203.0.113.1;host=\"\\\", for=203.0.113.3;y=\""), false),
     ];
     assert_passes(&one_by("'client_ip'"), &requests).await;
 }
