@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Poll, ready};
 use std::time::Duration;
 
@@ -31,16 +32,17 @@ enum Ended<I> {
     Http2(Watched<I>, bool),
 }
 
-/// Serves HTTP/1.1; gives the stream back when the client turns out to speak HTTP/2, and whether a drain has begun.
+/// Serves HTTP/1.1; gives the stream back when the client opens it with the preface of HTTP/2, and whether a drain has begun.
 pub(super) async fn serve<H: Handler, I: Stream>(
     mut io: Watched<I>,
     peer: &Arc<Peer>,
     handler: &Arc<H>,
     bounds: Bounds,
 ) -> Option<(Watched<I>, bool)> {
+    let has_served = AtomicBool::new(false);
     loop {
         // In a box of its own: the protocol machine is the larger part of a connection, and goes while it rests.
-        match Box::pin(serve_requests(io, peer, handler, bounds)).await {
+        match Box::pin(serve_requests(io, peer, handler, bounds, &has_served)).await {
             Ended::Over => return None,
             Ended::Http2(io, is_draining) => return Some((io, is_draining)),
             Ended::Resting(resting) => io = rest(resting, peer).await?,
@@ -53,11 +55,13 @@ async fn serve_requests<H: Handler, I: Stream>(
     peer: &Arc<Peer>,
     handler: &Arc<H>,
     bounds: Bounds,
+    has_served: &AtomicBool,
 ) -> Ended<I> {
     let mut builder = Builder::new();
     let most = bounds.max_header_bytes;
     builder.half_close(false).max_header_size(most).max_buf_size(most.max(64 * 1024));
     let service = service_fn(|request: Request<Incoming>| {
+        has_served.store(true, Relaxed);
         peer.watch.has_taken(!request.body().is_end_stream());
         handler.handle(request, peer)
     });
@@ -83,10 +87,14 @@ async fn serve_requests<H: Handler, I: Stream>(
         }
     };
     match ended {
-        Err(error) if error.is_parse_version_h2() => match connection.into_parts() {
-            Some(parts) => Ended::Http2(parts.io.after(parts.read_buf), is_draining),
-            None => Ended::Over,
-        },
+        // A preface opens a connection (RFC 9113 section 3.4). Behind a request it may be a body that somebody in front of us
+        // took for one of his own.
+        Err(error) if error.is_parse_version_h2() && !has_served.load(Relaxed) => {
+            match connection.into_parts() {
+                Some(parts) => Ended::Http2(parts.io.after(parts.read_buf), is_draining),
+                None => Ended::Over,
+            }
+        }
         // The body of an answer broke off: a client that reads until the close must not take that for its end.
         Err(error) if error.is_user() => {
             if let Some(mut parts) = connection.into_parts() {

@@ -7,7 +7,7 @@ mod windows;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::harness::{H2, Origin, Proxy, Script, concurrently, seconds};
+use crate::harness::{Connection, H2, Origin, Proxy, Script, concurrently, frames, request, seconds};
 
 #[tokio::test]
 async fn a_get_and_a_post_arrive_as_http_1_1() {
@@ -89,6 +89,27 @@ async fn a_client_is_told_how_many_streams_it_may_open() {
     let mut settings = vec![0; length.into()];
     stream.read_exact(&mut settings).await.unwrap();
     assert!(settings.chunks(6).any(|setting| *setting == [0, 3, 0, 0, 0, 100]), "{settings:?}");
+}
+
+/// RFC 9113 section 3.4.
+#[tokio::test]
+async fn a_preface_behind_a_request_is_not_obeyed() {
+    let origin = Origin::start();
+    let proxy = Proxy::start(&origin, "").await;
+    let opening =
+        [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"[..], &frames::get(1, "/smuggled")].concat();
+    for is_pipelined in [false, true] {
+        let mut connection = Connection::open(proxy.address).await;
+        if is_pipelined {
+            connection.send([request("GET /first").bytes(), opening.clone()].concat()).await;
+            assert_eq!(connection.response("GET").await.status(), 200);
+        } else {
+            assert_eq!(connection.ask(&request("GET /first")).await.status(), 200);
+            connection.send(&opening).await;
+        }
+        connection.assert_closes().await;
+    }
+    assert_eq!((origin.count("/first"), origin.count("*")), (2, 2));
 }
 
 #[tokio::test]
