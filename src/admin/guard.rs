@@ -14,6 +14,7 @@ use http::{HeaderMap, StatusCode, Version};
 
 use super::reply::{Reply, problem, unauthorized};
 use crate::digest::Digester;
+use crate::http::host::canonical_host;
 use crate::policy::AdminPolicy;
 
 /// Decides by request head.
@@ -103,12 +104,13 @@ fn is_bare(request: &Parts) -> bool {
 fn host(request: &Parts) -> Option<String> {
     let mut fields = request.headers.get_all(HOST).iter();
     let field = match (request.uri.authority(), fields.next(), fields.next()) {
-        (Some(authority), _, None) => authority.clone(),
-        (None, Some(field), None) => Authority::try_from(field.as_bytes()).ok()?,
+        (Some(authority), _, None) => authority.as_str(),
+        (None, Some(field), None) => field.to_str().ok()?,
         _ => return None,
     };
-    // `user@host` is no Host.
-    (!field.as_str().contains('@')).then(|| field.host().to_owned())
+    // The library's own type takes `localhost:9090.evil.example` for a host with an odd port.
+    let canonical = canonical_host(field, 80).ok()?;
+    Authority::try_from(&*canonical).ok().map(|authority| authority.host().to_owned())
 }
 
 #[cfg(test)]
@@ -154,6 +156,11 @@ mod tests {
             ("127.0.0.1:9090", "evil@localhost", 400),
             ("127.0.0.1:9090", "", 400),
             ("127.0.0.1:9090", "a b", 400),
+            ("127.0.0.1:9090", "127.0.0.1:9090.evil.example", 400),
+            ("127.0.0.1:9090", "localhost:9090.evil.example", 400),
+            ("127.0.0.1:9090", "localhost:evil", 400),
+            ("127.0.0.1:9090", "localhost:99999", 400),
+            ("127.0.0.1:9090", "localhost:9090:9090", 400),
         ] {
             assert_eq!(status(&guard(bound, ""), &[("host", host)], false), expected, "{host} at {bound}");
         }
