@@ -14,3 +14,4 @@ pub mod scheme;
 pub mod segment;
 pub mod tap;
 pub mod target;
+pub mod websocket;

@@ -4,10 +4,11 @@
 //! proxy has a say in who the client is; the server sees `Via`, `X-Forwarded-*` and `X-Request-Id` always.
 
 use http::header::{self, Entry, HeaderMap, HeaderName, HeaderValue};
-use http::{Method, Version, request};
+use http::{Version, request};
 
 use crate::http::fields::{self, Present};
 use crate::http::scheme::Scheme;
+use crate::http::websocket::is_handshake;
 
 /// `X-Request-Id`.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -28,22 +29,10 @@ pub struct Forwarding<'a> {
     pub request_id: &'a HeaderValue,
 }
 
-/// The protocol of a tunnel that we can open: an HTTP/1.1 upgrade without a body, but never to HTTP/2.
-fn upgrade_of(parts: &request::Parts) -> Option<HeaderValue> {
-    let protocol = parts.headers.get(header::UPGRADE)?;
-    let is_http_2 = |token: &[u8]| token.get(..2).is_some_and(|start| start.eq_ignore_ascii_case(b"h2"));
-    let is_possible = parts.version == Version::HTTP_11
-        && parts.method == Method::GET
-        && fields::has_token(&parts.headers, &header::CONNECTION, "upgrade")
-        && !fields::tokens(protocol).any(is_http_2)
-        && !parts.headers.contains_key(header::CONTENT_LENGTH)
-        && !parts.headers.contains_key(header::TRANSFER_ENCODING);
-    is_possible.then(|| protocol.clone())
-}
-
 /// Makes a client's head one that may be sent to a server over HTTP/1.1; `present`: what it had when it came.
 pub fn prepare_request(parts: &mut request::Parts, present: Present, forwarding: &Forwarding<'_>) {
-    let upgrade = if present.has_upgrade() { upgrade_of(parts) } else { None };
+    // The only protocol that a tunnel is opened for: to whatever else the server might switch, no rule here can follow it.
+    let is_websocket = present.has_upgrade() && is_handshake(parts);
     let takes_trailers = present.has_te() && fields::has_token(&parts.headers, &header::TE, "trailers");
     let received_by = match parts.version {
         Version::HTTP_2 => const { HeaderValue::from_static("2 forebay") },
@@ -72,8 +61,8 @@ pub fn prepare_request(parts: &mut request::Parts, present: Present, forwarding:
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
         headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
     }
-    if let Some(protocol) = upgrade {
-        headers.insert(header::UPGRADE, protocol);
+    if is_websocket {
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     }
     parts.version = Version::HTTP_11;
@@ -217,14 +206,22 @@ mod tests {
     }
 
     #[test]
-    fn upgrades_go_through_but_never_to_http_2() {
-        let asked =
-            |protocol| forwarded(&[("connection", "keep-alive, Upgrade"), ("upgrade", protocol)], false);
-        let headers = asked("websocket");
+    fn no_upgrade_goes_through_but_to_web_sockets() {
+        let asked = |protocol| {
+            let lines = [
+                ("connection", "keep-alive, Upgrade"),
+                ("upgrade", protocol),
+                ("sec-websocket-version", "13"),
+                ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+            ];
+            forwarded(&lines, false)
+        };
+        let headers = asked("WebSocket");
         assert_eq!(headers["upgrade"], "websocket");
         assert_eq!(headers["connection"], "upgrade");
-        for refused in ["h2c", "H2C", "websocket, h2c"] {
-            assert!(!asked(refused).contains_key("upgrade"), "{refused}");
+        for stripped in ["h2c", "websocket, h2c", "foo", "TLS/1.0"] {
+            let headers = asked(stripped);
+            assert!(!headers.contains_key("upgrade") && !headers.contains_key("connection"), "{stripped}");
         }
     }
 

@@ -116,6 +116,30 @@ async fn a_switch_of_protocols_that_nobody_asked_for_is_502() {
 }
 
 #[tokio::test]
+async fn an_upgrade_that_is_no_whole_web_socket_handshake_is_not_passed_on() {
+    let origin = Origin::start();
+    let proxy = Proxy::start(&origin, "").await;
+    let asked = || request("GET /ws").field("Connection", "Upgrade");
+    for asking in [
+        asked().field("Upgrade", "foo"),
+        asked().field("Upgrade", "TLS/1.0"),
+        asked().field("Upgrade", "websocket"),
+        asked()
+            .field("Upgrade", "websocket")
+            .field("Sec-WebSocket-Version", "13")
+            .field("Sec-WebSocket-Key", "x"),
+        handshake("/ws").field("Upgrade", "foo"),
+    ] {
+        assert_eq!(proxy.send(&asking).await.status(), 200, "{asking:?}");
+        let seen = origin.seen("/ws").pop().unwrap();
+        assert_eq!(seen.field("upgrade"), None, "{seen:?}");
+    }
+    // Nor is it a tunnel where the backend thinks so.
+    origin.on("/ws", Script::upgrade());
+    proxy.send(&asked().field("Upgrade", "foo")).await.assert_problem(502);
+}
+
+#[tokio::test]
 async fn two_handshakes_are_two_sockets() {
     let origin = Origin::start();
     origin.on("/ws/*", Script::upgrade());

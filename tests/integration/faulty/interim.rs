@@ -1,7 +1,8 @@
 //! Interim answers: never taken for the final one, and not without end.
 
 use super::{Case, LATE, Refused, Whole, assert_outcomes};
-use crate::harness::{Connection, Origin, Proxy, Script, request, seconds};
+use crate::harness::websocket::handshake;
+use crate::harness::{Origin, Proxy, Script, request, seconds};
 
 const FINAL: &str = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc";
 const EARLY: &str = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
@@ -90,7 +91,5 @@ async fn an_upgrade_to_another_protocol_than_the_one_asked_for_is_no_tunnel() {
         Script::raw("HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: evil\r\n\r\n").hang(),
     );
     let proxy = Proxy::start(&origin, "").await;
-    let mut connection = Connection::open(proxy.address).await;
-    connection.send("GET /ws HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n").await;
-    connection.response("GET").await.assert_problem(502);
+    proxy.send(&handshake("/ws")).await.assert_problem(502);
 }

@@ -104,8 +104,7 @@ async fn a_client_that_does_not_read_holds_nobody_else_up() {
 async fn an_upgrade_in_the_clear_is_refused() {
     let origin = Modern::h2c(100).await;
     let proxy = before(&origin, "").await;
-    let asking = request("GET /ws").field("Connection", "upgrade").field("Upgrade", "websocket");
-    assert_proxy_error(&proxy.send(&asking).await, 502, "http_upgrade_failed");
+    assert_proxy_error(&proxy.send(&handshake("/ws")).await, 502, "http_upgrade_failed");
     assert_eq!(origin.count("/ws"), 0);
 }
 
