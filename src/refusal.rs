@@ -248,28 +248,26 @@ impl Refusal {
 /// bytes of one can be looked at together.
 fn push_json(out: &mut Vec<u8>, text: &str) {
     let is_special = |byte: u8| (byte < b' ') | (byte == b'"') | (byte == b'\\');
-    let (pieces, rest) = text.as_bytes().as_chunks::<16>();
     out.push(b'"');
-    for piece in pieces {
+    for mut piece in text.as_bytes().chunks(16) {
         if piece.iter().fold(false, |found, byte| found | is_special(*byte)) {
-            push_escaped(out, piece);
-        } else {
-            out.extend_from_slice(piece);
+            while let Some(at) = piece.iter().position(|byte| is_special(*byte)) {
+                let (plain, special) = piece.split_at(at);
+                out.extend_from_slice(plain);
+                push_escaped(out, special.first().copied().unwrap_or_default());
+                piece = special.get(1..).unwrap_or_default();
+            }
         }
+        out.extend_from_slice(piece);
     }
-    push_escaped(out, rest);
     out.push(b'"');
 }
 
-fn push_escaped(out: &mut Vec<u8>, piece: &[u8]) {
-    for &byte in piece {
-        match byte {
-            ..=0x1f => {
-                let _ = write!(out, "\\u{byte:04x}");
-            }
-            b'"' | b'\\' => out.extend([b'\\', byte]),
-            _ => out.push(byte),
-        }
+fn push_escaped(out: &mut Vec<u8>, byte: u8) {
+    if byte < b' ' {
+        let _ = write!(out, "\\u{byte:04x}");
+    } else {
+        out.extend([b'\\', byte]);
     }
 }
 
