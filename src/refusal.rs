@@ -244,31 +244,39 @@ impl Refusal {
     }
 }
 
-/// A JSON string; names from the config may hold anything. In pieces that are looked at without an early end, so that all
-/// bytes of one can be looked at together.
+/// A JSON string; names from the config may hold anything. In pieces of one size that are looked at without an early end, so
+/// that all bytes of one are looked at together.
 fn push_json(out: &mut Vec<u8>, text: &str) {
-    let is_special = |byte: u8| (byte < b' ') | (byte == b'"') | (byte == b'\\');
+    let (pieces, rest) = text.as_bytes().as_chunks::<16>();
     out.push(b'"');
-    for mut piece in text.as_bytes().chunks(16) {
-        if piece.iter().fold(false, |found, byte| found | is_special(*byte)) {
-            while let Some(at) = piece.iter().position(|byte| is_special(*byte)) {
-                let (plain, special) = piece.split_at(at);
-                out.extend_from_slice(plain);
-                push_escaped(out, special.first().copied().unwrap_or_default());
-                piece = special.get(1..).unwrap_or_default();
-            }
+    for piece in pieces {
+        if piece.iter().fold(false, |found, byte| found | needs_escape(*byte)) {
+            push_escaped(out, piece);
+        } else {
+            out.extend_from_slice(piece);
         }
-        out.extend_from_slice(piece);
     }
+    push_escaped(out, rest);
     out.push(b'"');
 }
 
-fn push_escaped(out: &mut Vec<u8>, byte: u8) {
-    if byte < b' ' {
-        let _ = write!(out, "\\u{byte:04x}");
-    } else {
-        out.extend([b'\\', byte]);
+fn push_escaped(out: &mut Vec<u8>, mut text: &[u8]) {
+    while let Some(at) = text.iter().position(|byte| needs_escape(*byte)) {
+        let (plain, rest) = text.split_at(at);
+        out.extend_from_slice(plain);
+        match rest.first() {
+            Some(control @ ..b' ') => {
+                let _ = write!(out, "\\u{control:04x}");
+            }
+            other => out.extend([Some(&b'\\'), other].into_iter().flatten()),
+        }
+        text = rest.get(1..).unwrap_or_default();
     }
+    out.extend_from_slice(text);
+}
+
+const fn needs_escape(byte: u8) -> bool {
+    (byte < b' ') | (byte == b'"') | (byte == b'\\')
 }
 
 impl From<BadTarget> for Refusal {
