@@ -192,13 +192,10 @@ impl Exchange {
     pub(super) fn answered(mut self: Box<Self>, mut response: Response<Body>) -> Response<Body> {
         self.status = response.status();
         let headers = response.headers_mut();
-        headers.insert(REQUEST_ID, self.id.clone());
+        self.sign(headers);
         self.charges.tell(headers);
         if self.has_server_timing {
             self.tell_timing(headers);
-        }
-        if self.upload.as_ref().is_some_and(UploadOutcome::is_end_in_doubt) {
-            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         if let Some(wish) = self.wish {
             response = wish.grant(response);
@@ -217,9 +214,17 @@ impl Exchange {
             line.limit = refusal.limit().map(str::to_owned);
         }
         let mut response = refusal.response(&self.id, request_id::spread(), headers).map(Body::whole);
-        response.headers_mut().insert(REQUEST_ID, self.id.clone());
+        self.sign(response.headers_mut());
         response.body_mut().belong_to(self);
         response
+    }
+
+    /// What every answer says, the upstream's and ours: what it belongs to, and whether another may follow.
+    fn sign(&self, headers: &mut HeaderMap) {
+        headers.insert(REQUEST_ID, self.id.clone());
+        if self.upload.as_ref().is_some_and(UploadOutcome::is_end_in_doubt) {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
     }
 
     /// Bytes of the body went out.

@@ -2,7 +2,7 @@
 
 use crate::harness::client::send_raw;
 use crate::harness::origin::Body;
-use crate::harness::{Connection, Origin, Proxy, request, wait_until};
+use crate::harness::{Connection, Origin, Proxy, Script, request, wait_until};
 
 /// Sends each head with the body `hello` and requires a refusal, the close, and an origin that saw nothing.
 async fn assert_refused(heads: &[&str], statuses: &[u16]) {
@@ -280,8 +280,9 @@ async fn a_broken_chunk_is_the_clients_fault_and_aborts_the_upload() {
 #[tokio::test]
 async fn what_is_taken_for_trailers_hides_no_request() {
     let origin = Origin::start();
-    let proxy = Proxy::start(&origin, "routes = [{ name = 'up', match = '/up' }]").await;
-    for (path, status) in [("/up", 200), ("/refused", 404)] {
+    origin.on("/lost", Script::nothing());
+    let proxy = Proxy::start(&origin, "routes = [{ name = 'up', match = ['/up', '/lost'] }]").await;
+    for (path, status) in [("/up", 200), ("/refused", 404), ("/lost", 502)] {
         for trailers in ["X: a\r\n\r\n", "X: a\n\r\n", "X: a\n\n", "X: a\r\n\n"] {
             let mut connection = Connection::open(proxy.address).await;
             let head = format!("POST {path} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
@@ -292,7 +293,7 @@ async fn what_is_taken_for_trailers_hides_no_request() {
         }
     }
     assert!(origin.seen("*").iter().all(|seen| seen.method == "POST"), "{:?}", origin.seen("*"));
-    assert_eq!(origin.count("*"), 4);
+    assert_eq!(origin.count("*"), 8);
 }
 
 #[tokio::test]
