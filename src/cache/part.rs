@@ -45,8 +45,7 @@ pub(super) struct Part {
 impl Part {
     /// What a 206 says that it has: one part, of a known whole (RFC 9110 14.4).
     fn of(head: &response::Parts) -> Option<Self> {
-        let mut lines = head.headers.get_all(CONTENT_RANGE).iter();
-        let (Some(line), None) = (lines.next(), lines.next()) else { return None };
+        let line = fields::only(&head.headers, &CONTENT_RANGE)?;
         let kind = head.headers.get(CONTENT_TYPE).map_or(b"".as_slice(), HeaderValue::as_bytes);
         let is_multipart = kind.get(..9).is_some_and(|start| start.eq_ignore_ascii_case(b"multipart"));
         if head.status != StatusCode::PARTIAL_CONTENT || is_multipart {

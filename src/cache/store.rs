@@ -252,7 +252,8 @@ fn entries(limits: Limits, evictions: &Arc<Evictions>) -> Entries {
         .build_with_hasher(BuildDigestHasher::default())
 }
 
-/// All variants under one key, the one made last first (RFC 9111 section 4: by `Date`). Emptied when it is evicted: moka may keep it for some time yet.
+/// All variants under one key, the one made last first (RFC 9111 section 4: by `Date`). Emptied when it is evicted: moka may
+/// keep it for some time yet.
 #[derive(Debug, Default)]
 struct Resource {
     variants: ArcSwap<Vec<Arc<StoredResponse>>>,

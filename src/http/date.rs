@@ -26,18 +26,15 @@ pub fn parse(value: &HeaderValue) -> Option<SystemTime> {
 /// The date whatever day of the week it claims to be, and with a leap second as the one before it.
 fn parse_on_any_day(text: &str) -> Option<SystemTime> {
     let (day, rest) = text.split_at_checked(text.find(|c: char| !c.is_ascii_alphabetic())?)?;
-    let last = rest.rfind(':')?;
-    let rest = match rest.get(last..last + 3) {
-        Some(":60") => format!("{}:59{}", rest.get(..last)?, rest.get(last + 3..)?),
+    let rest = match rest.rsplit_once(":60") {
+        Some((before, behind)) if !behind.contains(':') => format!("{before}:59{behind}"),
         _ => rest.to_owned(),
     };
-    let named = |length: usize| DAYS.iter().filter_map(move |name| name.get(..length.min(name.len())));
-    let is_short = named(3).any(|name| name == day);
-    if !is_short && !DAYS.contains(&day) {
+    let names = DAYS.map(|name| name.get(..3).filter(|_| day.len() == 3).unwrap_or(name));
+    if !names.contains(&day) {
         return None;
     }
-    let candidates = named(if is_short { 3 } else { usize::MAX });
-    candidates.filter_map(|name| httpdate::parse_http_date(&format!("{name}{rest}")).ok()).next()
+    names.into_iter().find_map(|name| httpdate::parse_http_date(&format!("{name}{rest}")).ok())
 }
 
 /// `SUN, 06 nov 1994 08:49:37 gmt` as the formats have it: names with one capital, the zone in capitals.

@@ -190,6 +190,12 @@ fn is_end_to_end_for_sure(name: &HeaderName) -> bool {
     KEPT.contains(name) || name.as_str().starts_with("x-forwarded-") || name.as_str() == "x-api-key"
 }
 
+/// The value of a field that is there once.
+pub fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h HeaderValue> {
+    let mut lines = headers.get_all(name).iter();
+    lines.next().filter(|_| lines.next().is_none())
+}
+
 /// The non-empty members of a comma-separated list, trimmed of optional white space.
 pub fn tokens(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
     value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|token| !token.is_empty())

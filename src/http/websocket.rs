@@ -1,9 +1,8 @@
 //! The opening handshake of a WebSocket, as a client must send it (RFC 6455 section 4.1).
 
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::{Method, Version, request};
+use http::{Method, Version, header, request};
 
-use super::fields::has_token;
+use super::fields::{has_token, only};
 
 /// Whether a head is a well-formed handshake: a GET of HTTP/1.1 without a body that asks for `websocket` and nothing else.
 pub fn is_handshake(parts: &request::Parts) -> bool {
@@ -17,11 +16,6 @@ pub fn is_handshake(parts: &request::Parts) -> bool {
         && only(headers, &header::SEC_WEBSOCKET_KEY).is_some_and(|key| is_key(key.as_bytes()))
         && !headers.contains_key(header::CONTENT_LENGTH)
         && !headers.contains_key(header::TRANSFER_ENCODING)
-}
-
-fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h HeaderValue> {
-    let mut lines = headers.get_all(name).iter();
-    lines.next().filter(|_| lines.next().is_none())
 }
 
 /// Whether a key is 16 bytes in base64.

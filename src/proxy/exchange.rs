@@ -247,7 +247,7 @@ impl Drop for Exchange {
         // Trailers may come yet, and with them doubt where the next request begins.
         let is_owed = |upload: &UploadOutcome| upload.progress().is_some();
         if self.upload.as_ref().is_some_and(is_owed) && !self.peer.watch.is_http2() {
-            self.peer.watch.end_after_this();
+            self.peer.watch.drain();
         }
         let took = self.clock.now().saturating_duration_since(self.began);
         if self.is_in_progress {

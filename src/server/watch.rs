@@ -218,11 +218,6 @@ impl Watch {
         self.is_http2.load(Relaxed)
     }
 
-    /// Asks the connection to end after what it is doing now.
-    pub fn end_after_this(&self) {
-        self.drain();
-    }
-
     /// Whether the HTTP/2 client is in the middle of a head. While it is, its other requests do not come on either.
     pub(super) fn reads_head(&self, is_within: bool) {
         let since = self.within_head_since.load(Relaxed);
@@ -287,7 +282,8 @@ impl Watch {
         is_overdue.then_some(if is_told { Call::Drain } else { Call::End })
     }
 
-    fn drain(&self) {
+    /// Asks the connection to end after what it is doing now.
+    pub fn drain(&self) {
         self.must_drain.store(true, Relaxed);
         self.called.ring();
     }

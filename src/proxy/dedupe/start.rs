@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderName};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http_body::Body as _;
 use http_body_util::{BodyExt as _, Collected};
@@ -13,6 +13,7 @@ use crate::client::Identity;
 use crate::dedupe::By;
 use crate::digest::{Digest, Digester};
 use crate::http::body::{RequestBody, UploadBounds, UploadFault};
+use crate::http::fields;
 use crate::http::target::host;
 use crate::policy::Dedupe;
 use crate::proxy::Proxy;
@@ -42,7 +43,7 @@ impl Proxy {
     ) -> Result<Option<Start>, Refusal> {
         let chosen = match &dedupe.by {
             By::Body => None,
-            By::Header(name) => match only(&asked.parts.headers, name) {
+            By::Header(name) => match chosen_key(&asked.parts.headers, name) {
                 Some(value) => Some(value.to_vec()),
                 None => return Ok(None),
             },
@@ -112,10 +113,9 @@ fn add(digest: &mut Digest, kind: &[u8], value: &[u8]) {
 }
 
 /// The value of a field that is there once, and usable as a key.
-fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h [u8]> {
-    let mut values = headers.get_all(name).into_iter();
-    let value = values.next()?.as_bytes();
-    (values.next().is_none() && (1..=LONGEST_KEY).contains(&value.len())).then_some(value)
+fn chosen_key<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h [u8]> {
+    let value = fields::only(headers, name).map(HeaderValue::as_bytes);
+    value.filter(|value| (1..=LONGEST_KEY).contains(&value.len()))
 }
 
 #[cfg(test)]
@@ -180,7 +180,7 @@ mod tests {
             for value in &values {
                 headers.append(&name, value.parse().unwrap());
             }
-            assert_eq!(only(&headers, &name).is_some(), expected, "{values:?}");
+            assert_eq!(chosen_key(&headers, &name).is_some(), expected, "{values:?}");
         }
     }
 }
