@@ -6,6 +6,7 @@
 //! off instead of spinning; a drain closes idle connections at once and lets the others finish.
 
 mod connection;
+mod connections;
 mod http1;
 mod http2;
 mod listener;
@@ -29,9 +30,10 @@ use http_body::Body;
 use hyper::body::{Bytes, Incoming};
 
 pub use connection::Stream;
+pub use connections::Connections;
 pub use listener::{Remote, Server, Socket};
 pub use tls::{Certificate, Tls};
-pub use watch::{Connections, Watch};
+pub use watch::Watch;
 
 use crate::client::{ClientAddress, TrustedProxies};
 use crate::http::scheme::Scheme;

@@ -6,8 +6,8 @@ use hyper::rt::{Read, Write};
 use hyper_util::rt::TokioIo;
 use tokio_util::either::Either;
 
+use super::connections::Entered;
 use super::listener::Wire;
-use super::watch::Entered;
 use super::watched::Watched;
 use super::{Bounds, Handler, Peer, http1, http2};
 use crate::http::io::Calling;

@@ -13,8 +13,9 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 
 use super::connection::{self, Protocol, Stream};
+use super::connections::{Connections, Entered};
 use super::tls::Tls;
-use super::watch::{Call, Connections, Entered};
+use super::watch::Call;
 use super::{Handler, Peer};
 use crate::http::io::Calling;
 use crate::http::scheme::Scheme;

@@ -10,7 +10,7 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use tokio_util::task::TaskTracker;
 
 use super::Watch;
-use super::watch::Entered;
+use super::connections::Entered;
 use crate::http::io::poll_write_pieces;
 
 /// A stream that tells its [`Watch`] when bytes move, and begins with what was read before.

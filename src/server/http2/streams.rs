@@ -20,7 +20,8 @@ use hyper::body::{Buf, Bytes};
 use hyper::rt::Executor;
 use tokio_util::task::TaskTracker;
 
-use super::super::watch::{Entered, Watch};
+use super::super::connections::Entered;
+use super::super::watch::Watch;
 use crate::clock::Clock;
 use crate::clock::deadline::Deadline;
 
