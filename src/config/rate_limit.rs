@@ -28,7 +28,7 @@ pub struct RateLimit {
     pub charge: Charge,
     /// Whether to refuse or only count.
     pub mode: Mode,
-    /// Clients remembered; further ones share 1,024 buckets.
+    /// Clients remembered; further ones share one bucket.
     #[serde(deserialize_with = "super::ranges::at_least_one")]
     #[schemars(range(min = 1))]
     pub max_keys: usize,

@@ -1,10 +1,10 @@
 //! The counters of one limit, by key.
 //!
 //! Promises: never more than the given number of keys; a record is given up only when a new one would say the same, so
-//! no flood of new keys resets a limited client; keys that find no room share a thousand records, and nobody can choose
-//! which. A check takes one lock and looks in one place. A table belongs to a limit's name and outlives the limit: each
-//! shard carries its records over when it first sees rules that are newer than its own, so a reload costs nothing and
-//! loses nothing, and one that fails never gets here.
+//! no flood of new keys resets a limited client; keys that find no room share one record. A check takes one lock and looks
+//! in one place. A table belongs to a limit's name and outlives the limit: each shard carries its records over when it
+//! first sees rules that are newer than its own, so a reload costs nothing and loses nothing, and one that fails never gets
+//! here.
 
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
@@ -24,8 +24,8 @@ use crate::metrics::Counter;
 
 const SHARDS: usize = 64;
 
-/// How many records those share that find no room: one who fills a table shuts out one newcomer in so many.
-const OVERFLOWS: u64 = 1024;
+/// The key of the record that those share who find no room.
+const OVERFLOW: Key = Key { high: 0, low: 0 };
 
 /// While a shard is full, how long (in nanoseconds) it is not searched again for records to give up.
 const SEARCH_PAUSE: u64 = 10_000_000;
@@ -35,7 +35,7 @@ const SEARCH_PAUSE: u64 = 10_000_000;
 pub struct Buckets {
     epoch: Instant,
     shards: Box<[Padded<Mutex<Shard>>]>,
-    /// A record for each of [`OVERFLOWS`], for all that find no room.
+    /// Of one record, for all that find no room.
     overflow: Mutex<Shard>,
     keys: AtomicUsize,
     /// The latest rules that were made, whether a request ever came under them or not.
@@ -154,7 +154,7 @@ impl Buckets {
         if !self.has_room(&mut shard, max_keys, now) {
             let edition = shard.edition.clone();
             drop(shard);
-            return self.charge_overflow(&edition, key, now);
+            return self.charge_overflow(&edition, now);
         }
         Ok(shard.charge_new(key, now)?)
     }
@@ -178,11 +178,11 @@ impl Buckets {
         }
     }
 
-    fn charge_overflow(&self, edition: &Edition, key: Key, now: u64) -> Result<(Standing, Debit), Refused> {
+    fn charge_overflow(&self, edition: &Edition, now: u64) -> Result<(Standing, Debit), Refused> {
         self.overflowed.inc();
         let mut shard = self.overflow.lock();
         shard.adopt(edition, now);
-        let charged = shard.charge_new(Key { high: 0, low: key.low % OVERFLOWS }, now);
+        let charged = shard.charge_new(OVERFLOW, now);
         let (standing, debit) = charged.map_err(|standing| Refused { standing, is_shared: true })?;
         Ok((standing, Debit { is_shared: true, ..debit }))
     }
