@@ -7,6 +7,7 @@
 mod attach;
 mod certificates;
 mod dedupe;
+mod files;
 mod jobs;
 mod limits;
 mod listeners;
@@ -74,7 +75,7 @@ pub fn plan_to_serve(loaded: &Loaded) -> Result<Plan<'_>, Problems> {
     let mut findings = Findings::of(loaded);
     let tls = loaded.config.listener.tls.as_ref();
     let tls = tls.and_then(|tls| certificates::read(tls, &mut findings));
-    logs::check_file(&loaded.config, &mut findings);
+    files::check(&loaded.config, &mut findings);
     let plan = plan_with(findings)?;
     Ok(Plan { tls, ..plan })
 }

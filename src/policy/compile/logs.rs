@@ -1,7 +1,5 @@
 //! `[log]`: that the access log can be where it is said to be.
 
-use std::path::Path;
-
 use super::Findings;
 use crate::config::{Config, Problem, problem::closest};
 use crate::logging::Access;
@@ -24,18 +22,4 @@ pub(super) fn check(config: &Config, findings: &mut Findings<'_>) {
     };
     let message = format!("`{text}` is no place for the access log");
     findings.add(Problem::at(access.span(), message).help(help));
-}
-
-/// What can be seen of a file without making it.
-pub(super) fn check_file(config: &Config, findings: &mut Findings<'_>) {
-    let access = &config.log.access;
-    let Access::File(path) = Access::from(access.get_ref().as_str()) else { return };
-    let folder = path.parent().filter(|folder| *folder != Path::new(""));
-    if path.is_dir() {
-        let problem = Problem::at(access.span(), format!("the access log {} is a folder", path.display()));
-        findings.add(problem.help("name a file in it"));
-    } else if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
-        let message = format!("the access log has no folder: {} is not there", folder.display());
-        findings.add(Problem::at(access.span(), message).help("make it first"));
-    }
 }

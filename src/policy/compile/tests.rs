@@ -229,6 +229,21 @@ fn an_access_log_that_cannot_be_is_found_before_it_is_opened() {
 }
 
 #[test]
+fn a_state_file_without_a_folder_is_a_warning_where_it_is_to_be_written() {
+    let path = std::env::temp_dir().join("forebay-nowhere/jobs.json").display().to_string();
+    let loaded = loaded(&format!(
+        "{ONE_UPSTREAM}[[routes]]\nname = \"start\"\nmatch = \"POST /scan\"\nin_flight = \"scans\"\n\
+         [[routes]]\nname = \"status\"\nmatch = \"GET /scan/{{id}}\"\n[in_flight.scans]\nmax = 2\n\
+         [jobs.scan]\nstart = \"start\"\nid = \"/id\"\nstatus = \"status\"\nstate = \"/state\"\n\
+         done = [\"completed\"]\nstate_file = {path:?}\n"
+    ));
+    let told: Vec<_> =
+        plan_to_serve(&loaded).unwrap().warnings.iter().map(|warning| warning.message.clone()).collect();
+    assert!(matches!(&told[..], [one] if one.starts_with("the state file has no folder")), "{told:?}");
+    assert!(plan(&loaded).unwrap().warnings.is_empty());
+}
+
+#[test]
 fn what_could_not_be_read_is_not_reported_as_missing_too() {
     let text = "[upstreams.a]\nservers = [7]\n[in_flight.p]\nmax = \"two\"\n\
                 [[routes]]\nname = 1\nmatch = 2\ncache = { mode = \"force\", ttl = 5 }\n";
