@@ -74,6 +74,9 @@ pub mod bell;
 // The one source of time.
 pub mod clock;
 
+// Boxes for what is large and hardly filled at first.
+pub mod boxed;
+
 // Tests in every order of their threads.
 #[cfg(test)]
 mod checker;

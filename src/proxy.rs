@@ -46,6 +46,7 @@ pub use self::body::Body;
 use self::exchange::Exchange;
 pub use self::job::{keep_jobs, restore_jobs};
 pub use self::warm::Warmed;
+use crate::boxed;
 use crate::cache::{CACHE_STATUS, CacheStatus, Completion, Forward, Forwarded, Lookup, Selected, StaleUse};
 use crate::http::fields::Present;
 use crate::metrics::CacheResult;
@@ -68,19 +69,15 @@ impl Handler for Proxy {
     fn handle(self: &Arc<Self>, request: Request<Incoming>, peer: &Arc<Peer>) -> Answering<Body> {
         let panics = &self.state.listener.panics;
         let present = Present::of(request.headers());
-        let mut exchange = Box::new(Exchange::begin(&self.state, &request, present, peer));
+        let mut exchange = boxed::in_place(|| Exchange::begin(&self.state, &request, present, peer));
         let (parts, body) = request.into_parts();
         let is_awaited = !body.is_end_stream() && present.has_expect();
         let step = mishap::caught(|| self.at_once(parts, present, Some(&body), &mut exchange), panics);
         let (refusal, recycled) = match step {
             Ok(Step::Answered(response)) => return Answering::now(exchange.answered(response)),
             Ok(Step::Onward(asked, missed)) => {
-                return Answering::later(Arc::clone(self).onward(
-                    asked,
-                    missed,
-                    (body, is_awaited),
-                    exchange,
-                ));
+                let proxy = Arc::clone(self);
+                return Answering::later(|| proxy.onward(asked, missed, (body, is_awaited), exchange));
             }
             Ok(Step::Refused(refusal, headers)) => (refusal, headers),
             Err(refusal) => (refusal, HeaderMap::new()),
@@ -88,7 +85,7 @@ impl Handler for Proxy {
         if body.is_end_stream() {
             return Answering::now(exchange.refused(&refusal, recycled));
         }
-        Answering::later(intake::settled(body, is_awaited, exchange, refusal))
+        Answering::later(|| intake::settled(body, is_awaited, exchange, refusal))
     }
 
     fn bounds(&self) -> Bounds {

@@ -35,6 +35,7 @@ pub use listener::{Remote, Server, Socket};
 pub use tls::{Certificate, Tls};
 pub use watch::Watch;
 
+use crate::boxed;
 use crate::client::{ClientAddress, TrustedProxies};
 use crate::http::scheme::Scheme;
 
@@ -74,8 +75,11 @@ impl<B> Answering<B> {
     }
 
     /// It will be.
-    pub fn later(answer: impl Future<Output = Response<B>> + Send + 'static) -> Self {
-        Self::Later(Box::pin(answer))
+    pub fn later<F>(answer: impl FnOnce() -> F) -> Self
+    where
+        F: Future<Output = Response<B>> + Send + 'static,
+    {
+        Self::Later(Box::into_pin(boxed::in_place(answer)))
     }
 }
 

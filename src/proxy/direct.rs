@@ -19,6 +19,7 @@ use super::post::ForGet;
 use super::write::{Writing, write};
 use super::{Body, Proxy, tell_cache_status, tunnel};
 use crate::admission::Permit;
+use crate::boxed;
 use crate::cache::{Forward, Forwarded};
 use crate::http::body::{RequestBody, UploadBounds, UploadOutcome};
 use crate::metrics::CacheResult;
@@ -161,7 +162,7 @@ impl Proxy {
             return (Box::new(Request::from_parts(parts, RequestBody::Whole(read))), None);
         }
         let Some(incoming) = body.take().filter(|_| has_body) else {
-            return (Box::new(Request::from_parts(parts, RequestBody::Empty)), None);
+            return (boxed::in_place(|| Request::from_parts(parts, RequestBody::Empty)), None);
         };
         let listener = self.policy.load().listener;
         let (most, min_rate) = (listener.max_body_bytes, listener.min_body_rate);

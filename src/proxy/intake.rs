@@ -15,6 +15,7 @@ use hyper::body::Incoming;
 use super::Body;
 use super::asked::Asked;
 use super::exchange::Exchange;
+use crate::boxed;
 use crate::http::body::UploadFault;
 use crate::http::fields::{self, Present, TransferCoding};
 use crate::http::readings;
@@ -51,7 +52,9 @@ pub(super) fn receive(
     exchange.asked_by(client.ip);
     check_upload(upload, policy)?;
     let has_body = body.is_some_and(|body| !body.is_end_stream());
-    Ok(Some(Box::new(Asked::new((parts, present), found, client, scheme, has_body, state.digester))))
+    Ok(Some(boxed::in_place(|| {
+        Asked::new((parts, present), found, client, scheme, has_body, state.digester)
+    })))
 }
 
 /// Checks what the protocol library lets through, canonicalises, and finds the route; `None` for an OPTIONS request that asks

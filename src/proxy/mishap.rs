@@ -23,11 +23,13 @@ pub(super) async fn caught_in_time<T>(
     mut work: Pin<&mut impl Future<Output = Result<T, Refusal>>>,
     panics: &Counter,
 ) -> Result<T, Refusal> {
-    std::future::poll_fn(|cx| match caught(|| Ok(work.as_mut().poll(cx)), panics) {
-        Ok(poll) => poll,
-        Err(internal) => Poll::Ready(Err(internal)),
+    // Where it lands: handed on from call to call it would be copied at each.
+    let mut outcome = Err(Refusal::Internal);
+    std::future::poll_fn(|cx| {
+        caught(|| Ok(work.as_mut().poll(cx).map(|done| outcome = done)), panics).unwrap_or(Poll::Ready(()))
     })
-    .await
+    .await;
+    outcome
 }
 
 #[cfg(test)]
