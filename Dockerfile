@@ -6,7 +6,7 @@
 #
 # The binary is built for the platform that the image is for (amd64 or arm64).
 
-FROM rust:1.95-slim-bookworm AS builder
+FROM rust:1.95.0-slim-bookworm AS builder
 RUN apt-get update \
     && apt-get install -y --no-install-recommends musl-tools \
     && rm -rf /var/lib/apt/lists/*
@@ -19,10 +19,12 @@ RUN case "${TARGETARCH:-amd64}" in \
 WORKDIR /src
 COPY . .
 # mimalloc and aws-lc are C: the compiler for the target is musl's wrapper around gcc.
+# A folder for each profile (.cargo): Cargo would not compile the dependencies anew for another one.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
-    TARGET_CC=musl-gcc cargo build --release --locked --bin forebay --target "$(cat /target)" \
-    && cp "target/$(cat /target)/release/forebay" /forebay
+    export CARGO_TARGET_DIR="target/$(sha256sum .cargo/*.profdata | cut -c 1-12)" TARGET_CC=musl-gcc \
+    && cargo build --release --locked --bin forebay --target "$(cat /target)" \
+    && cp "$CARGO_TARGET_DIR/$(cat /target)/release/forebay" /forebay
 
 FROM scratch
 LABEL org.opencontainers.image.title="forebay" \

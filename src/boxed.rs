@@ -1,6 +1,7 @@
 //! Boxes for what is large and hardly filled at first, such as a future before its first poll.
 
-/// A box with what `make` makes, made in its place. `Box::new` copies the whole, the empty part included, from the stack.
+/// A box with what `make` makes. There is room for it before it is made, so that an optimised build makes it in its place;
+/// with `Box::new` the whole, the empty part included, is copied from the stack.
 pub fn in_place<T>(make: impl FnOnce() -> T) -> Box<T> {
     Box::write(Box::new_uninit(), make())
 }

@@ -46,6 +46,12 @@ mod tests {
         let work = pin!(async { panic!("expected by this test") });
         let in_time = caught_in_time::<()>(work, &panics).await;
         assert!(matches!(in_time, Err(Refusal::Internal)));
-        assert_eq!(panics.value(), 2);
+        let work = pin!(async {
+            tokio::task::yield_now().await;
+            panic!("expected by this test")
+        });
+        let later = caught_in_time::<()>(work, &panics).await;
+        assert!(matches!(later, Err(Refusal::Internal)));
+        assert_eq!(panics.value(), 3);
     }
 }

@@ -1,4 +1,4 @@
-//! `[log]`: that the access log can be where it is said to be.
+//! `[log]`: that the access log is where somebody meant it to be.
 
 use super::Findings;
 use crate::config::{Config, Problem, problem::closest};
