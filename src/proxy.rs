@@ -36,7 +36,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::request::Parts;
-use http::{HeaderMap, Request, Response, StatusCode, header};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
@@ -71,10 +71,14 @@ impl Handler for Proxy {
         let present = Present::of(request.headers());
         let mut exchange = boxed::in_place(|| Exchange::begin(&self.state, &request, present, peer));
         let (parts, body) = request.into_parts();
+        let parts = Box::new(parts);
         let is_awaited = !body.is_end_stream() && present.has_expect();
         let step = mishap::caught(|| self.at_once(parts, present, Some(&body), &mut exchange), panics);
         let (refusal, recycled) = match step {
-            Ok(Step::Answered(response)) => return Answering::now(exchange.answered(response)),
+            Ok(Step::Answered(mut response)) => {
+                exchange.answered(&mut response);
+                return Answering::now(response);
+            }
             Ok(Step::Onward(asked, missed)) => {
                 let proxy = Arc::clone(self);
                 return Answering::later(|| proxy.onward(asked, missed, (body, is_awaited), exchange));
@@ -106,7 +110,7 @@ impl Handler for Proxy {
 /// What the stages that never wait have come to.
 enum Step {
     Answered(Response<Body>),
-    /// By a limit, and the request's map for the answer: refusals by the thousand need no memory of their own.
+    /// By a limit, and the request's map for the answer: refusals by the thousand need no map of their own.
     Refused(Refusal, HeaderMap),
     /// On to the upstream; what was missed in the store, unless the request has no business there.
     Onward(Box<Asked>, Option<Box<Missed>>),
@@ -133,7 +137,7 @@ impl Proxy {
     /// The stages that never wait: receive, route, identify, rate limits, cache lookup.
     fn at_once(
         &self,
-        parts: Parts,
+        parts: Box<Parts>,
         present: Present,
         body: Option<&Incoming>,
         exchange: &mut Exchange,
@@ -165,12 +169,12 @@ impl Proxy {
         let missed = match found {
             Lookup::Fresh(selected) => {
                 exchange.count_cache(CacheResult::Hit);
-                return Ok(Step::Answered(answer(&selected, asked.parts, is_part)));
+                return Ok(Step::Answered(answer(&selected, asked, is_part)));
             }
             Lookup::Stale(selected, usable) if usable.while_revalidate => {
                 self.refresh(&asked, &selected, usable, exchange);
                 exchange.count_cache(CacheResult::Stale);
-                return Ok(Step::Answered(answer(&selected, asked.parts, is_part)));
+                return Ok(Step::Answered(answer(&selected, asked, is_part)));
             }
             Lookup::Stale(selected, usable) => {
                 Missed { reason: usable.reason, stale: Some((selected, usable)), part: None }
@@ -195,7 +199,10 @@ impl Proxy {
             mishap::caught_in_time(answer, &self.state.listener.panics).await
         };
         match answer {
-            Ok(response) => exchange.answered(response),
+            Ok(mut response) => {
+                exchange.answered(&mut response);
+                response
+            }
             Err(refusal) => match body.take_if(|body| !body.is_end_stream()) {
                 Some(body) => Box::pin(intake::settled(body, is_awaited, exchange, refusal)).await,
                 None => exchange.refused(&refusal, HeaderMap::new()),
@@ -267,17 +274,23 @@ impl Proxy {
     }
 }
 
-/// An answer to a hit.
-fn answer(selected: &Selected, parts: Parts, is_part: bool) -> Response<Body> {
-    if is_part { part::answer_from(selected, parts, None) } else { answer_from(selected, parts, None) }
+/// An answer to a hit. The request's own map becomes the response's, so that a hit needs no map of its own.
+fn answer(selected: &Selected, mut asked: Box<Asked>, is_part: bool) -> Response<Body> {
+    let headers = std::mem::take(&mut asked.parts.headers);
+    let from = if is_part { part::answer_from } else { answer_from };
+    from(selected, &asked.parts.method, headers, None)
 }
 
-/// An answer from a stored response; `forwarded` where the upstream was asked about it. The request's own map becomes
-/// the response's, so that a hit needs no memory of its own.
-fn answer_from(selected: &Selected, mut parts: Parts, forwarded: Option<Forwarded>) -> Response<Body> {
-    let precondition = selected.evaluate(&parts.headers);
-    let recycled = std::mem::take(&mut parts.headers);
-    let (status, headers, body) = selected.answer(&parts.method, precondition, forwarded, recycled);
+/// An answer from a stored response, in the map of a request with this method; `forwarded` where the upstream was asked
+/// about it.
+fn answer_from(
+    selected: &Selected,
+    method: &Method,
+    headers: HeaderMap,
+    forwarded: Option<Forwarded>,
+) -> Response<Body> {
+    let precondition = selected.evaluate(&headers);
+    let (status, headers, body) = selected.answer(method, precondition, forwarded, headers);
     let mut response = Response::new(body.map_or_else(Body::empty, Body::stored));
     *response.status_mut() = status;
     *response.headers_mut() = headers;

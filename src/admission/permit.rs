@@ -10,9 +10,14 @@ use crate::client::PartitionKey;
 
 /// A permit of a pool. Dropping it is the only way to give it back, and cannot be forgotten: put it where the work is
 /// (the response body, the job, the tunnel).
+///
+/// It is handed on many times, and mostly there is none: a pointer is the least to be copied each time.
 #[derive(Debug)]
 #[must_use = "dropped, it is given back"]
-pub struct Permit {
+pub struct Permit(Box<Held>);
+
+#[derive(Debug)]
+struct Held {
     /// None once it was taken back without having been used.
     pool: Option<Arc<Pool>>,
     per_key: Option<PartitionKey>,
@@ -28,44 +33,45 @@ impl Permit {
         since: Instant,
         waited: Duration,
     ) -> Self {
-        Self { pool: Some(pool), per_key, since, waited, is_of_job: false }
+        Self(Box::new(Held { pool: Some(pool), per_key, since, waited, is_of_job: false }))
     }
 
     /// How long it was waited for in the queue.
     pub fn waited(&self) -> Duration {
-        self.waited
+        self.0.waited
     }
 
     /// Since when it is held.
     pub fn since(&self) -> Instant {
-        self.since
+        self.0.since
     }
 
     /// From now on it is a job's: a cap that the pool finds by itself stays above what jobs hold.
     pub fn pass_to_job(&mut self) {
-        if let Some(pool) = self.pool.as_ref().filter(|_| !self.is_of_job) {
-            self.is_of_job = true;
+        let held = &mut *self.0;
+        if let Some(pool) = held.pool.as_ref().filter(|_| !held.is_of_job) {
+            held.is_of_job = true;
             pool.count_job();
         }
     }
 
     pub(super) fn is_of_job(&self) -> bool {
-        self.is_of_job
+        self.0.is_of_job
     }
 
     pub(super) fn per_key(&self) -> Option<PartitionKey> {
-        self.per_key
+        self.0.per_key
     }
 
     /// Makes its drop do nothing: the pool takes it back by itself.
     pub(super) fn disarm(mut self) {
-        self.pool = None;
+        self.0.pool = None;
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        if let Some(pool) = self.pool.take() {
+        if let Some(pool) = self.0.pool.take() {
             pool.take_back(self);
         }
     }

@@ -30,8 +30,8 @@ pub(super) const CONDITIONS: [HeaderName; 2] = [header::IF_NONE_MATCH, header::I
 /// A request that was taken in.
 #[derive(Debug, Clone)]
 pub(crate) struct Asked {
-    /// Its head, canonical.
-    pub(crate) parts: Parts,
+    /// Its head, canonical. In a box: it comes through many hands.
+    pub(crate) parts: Box<Parts>,
     /// What of a proxy's concern its head had when it came.
     pub(super) present: Present,
     route: Arc<Route>,
@@ -55,7 +55,7 @@ impl Asked {
     /// A canonical head with what was found out about it.
     #[inline]
     pub(crate) fn new(
-        (mut parts, present): (Parts, Present),
+        (mut parts, present): (Box<Parts>, Present),
         (Destination { route, captures: names }, captures): (Destination, Captures),
         client: ClientAddress,
         scheme: Scheme,
@@ -234,7 +234,7 @@ impl Asked {
 
     /// The head as it is sent upstream for all who share what comes back.
     pub(super) fn outgoing(&self, exchange: &Exchange) -> Parts {
-        let mut parts = self.parts.clone();
+        let mut parts = Parts::clone(&self.parts);
         if let Some(target) = self.shared_target() {
             parts.uri = target;
         }
@@ -251,7 +251,7 @@ impl Asked {
             self.parts.uri = target;
         }
         prepare(&mut self.parts, self.present, self.client, exchange);
-        self.parts
+        *self.parts
     }
 
     /// The target without what the key ignores, where that is another one.

@@ -34,8 +34,8 @@ use crate::upstream::ResponseBody;
 #[derive(Debug)]
 pub struct Body {
     source: Source,
-    /// When the whole exchange must be over.
-    deadline: Deadline,
+    /// When the whole exchange must be over, where there is a limit.
+    deadline: Option<Box<Deadline>>,
     exchange: Option<Box<Exchange>>,
     _permit: Option<Permit>,
 }
@@ -71,7 +71,7 @@ pub struct BrokenOff;
 
 impl Body {
     fn from(source: Source) -> Self {
-        Self { source, deadline: Deadline::default(), exchange: None, _permit: None }
+        Self { source, deadline: None, exchange: None, _permit: None }
     }
 
     /// None.
@@ -160,7 +160,7 @@ impl Body {
                 | Source::Events(_)
                 | Source::Resumed(_)
         ) {
-            self.deadline.set(Some(deadline));
+            self.deadline.get_or_insert_default().set(Some(deadline));
         }
         self
     }
@@ -192,7 +192,7 @@ impl Body {
     /// written yet, and a client should see how far the response came.
     fn break_off(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         self.source = Source::Broken;
-        self.deadline.set(None);
+        self.deadline = None;
         cx.waker().wake_by_ref();
         Poll::Pending
     }
@@ -207,7 +207,7 @@ impl HttpBody for Body {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         let this = self.get_mut();
-        if this.deadline.poll_passed(cx).is_ready() {
+        if this.deadline.as_mut().is_some_and(|deadline| deadline.poll_passed(cx).is_ready()) {
             return this.break_off(cx);
         }
         if matches!(this.source, Source::Broken) {

@@ -37,30 +37,30 @@ impl Wish {
     }
 
     /// Gives a response the coding that the client wishes, where it is worth one.
-    pub(super) fn grant(self, mut response: Response<Body>) -> Response<Body> {
+    pub(super) fn grant(self, response: &mut Response<Body>) {
         if response.status() == StatusCode::NOT_MODIFIED {
-            self.confirm(response.headers_mut());
-            return response;
+            return self.confirm(response.headers_mut());
         }
-        if !self.is_for(&response) {
-            return response;
+        if !self.is_for(response) {
+            return;
         }
         vary(response.headers_mut());
-        let Some(coding) = self.accepted.coding else { return response };
-        let (mut head, mut body) = response.into_parts();
+        let Some(coding) = self.accepted.coding else { return };
+        let body = response.body_mut();
         // The answer to a HEAD has nothing to be coded.
         if !body.is_end_stream() && !body.encode(coding) {
-            return Response::from_parts(head, body);
+            return;
         }
-        head.headers.remove(CONTENT_LENGTH);
+        let length = body.size_hint().exact().filter(|length| *length > 0);
+        let headers = response.headers_mut();
+        headers.remove(CONTENT_LENGTH);
         // A part of it would be cut from other bytes than these.
-        head.headers.remove(ACCEPT_RANGES);
-        head.headers.insert(CONTENT_ENCODING, coding.value());
-        weaken(&mut head.headers);
-        if let Some(length) = body.size_hint().exact().filter(|length| *length > 0) {
-            head.headers.insert(CONTENT_LENGTH, length.into());
+        headers.remove(ACCEPT_RANGES);
+        headers.insert(CONTENT_ENCODING, coding.value());
+        weaken(headers);
+        if let Some(length) = length {
+            headers.insert(CONTENT_LENGTH, length.into());
         }
-        Response::from_parts(head, body)
     }
 
     /// A 304 names the validator that the client has (RFC 9110 15.4.5).

@@ -157,13 +157,16 @@ impl Proxy {
     ) -> (Box<Request<RequestBody>>, Option<UploadOutcome>) {
         let route = Arc::clone(asked.route());
         let (has_body, read) = (asked.has_body, asked.upload.take());
-        let mut parts = asked.into_outgoing(exchange);
+        let whole = |asked: Box<Asked>, body| {
+            boxed::in_place(|| Request::from_parts(asked.into_outgoing(exchange), body))
+        };
         if let Some((read, _room)) = read {
-            return (Box::new(Request::from_parts(parts, RequestBody::Whole(read))), None);
+            return (whole(asked, RequestBody::Whole(read)), None);
         }
         let Some(incoming) = body.take().filter(|_| has_body) else {
-            return (boxed::in_place(|| Request::from_parts(parts, RequestBody::Empty)), None);
+            return (whole(asked, RequestBody::Empty), None);
         };
+        let mut parts = asked.into_outgoing(exchange);
         let listener = self.policy.load().listener;
         let (most, min_rate) = (listener.max_body_bytes, listener.min_body_rate);
         let patience = route.upstream.patience().body;

@@ -189,7 +189,7 @@ impl Exchange {
     }
 
     /// The answer goes out.
-    pub(super) fn answered(mut self: Box<Self>, mut response: Response<Body>) -> Response<Body> {
+    pub(super) fn answered(mut self: Box<Self>, response: &mut Response<Body>) {
         self.status = response.status();
         let headers = response.headers_mut();
         self.sign(headers);
@@ -198,10 +198,9 @@ impl Exchange {
             self.tell_timing(headers);
         }
         if let Some(wish) = self.wish {
-            response = wish.grant(response);
+            wish.grant(response);
         }
         response.body_mut().belong_to(self);
-        response
     }
 
     /// A refusal goes out, in this map; what was charged for nothing is given back.

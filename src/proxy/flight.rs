@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{self, HeaderMap};
-use http::{Response, StatusCode, response};
+use http::{Response, StatusCode, request, response};
 
 use super::asked::Asked;
 use super::exchange::Exchange;
@@ -55,7 +55,8 @@ impl Proxy {
                     }
                     SharedHead::Stored(selected, forwarded) => {
                         let forwarded = Forwarded { collapsed: has_joined, ..*forwarded };
-                        part::answer_from(selected, asked.parts.clone(), Some(forwarded))
+                        let request::Parts { method, headers, .. } = &*asked.parts;
+                        part::answer_from(selected, method, headers.clone(), Some(forwarded))
                     }
                 })
             }

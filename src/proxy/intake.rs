@@ -35,7 +35,7 @@ const DRAIN_TIME: Duration = Duration::from_secs(1);
 /// # Errors
 /// What is wrong with it, or that no route matches.
 pub(super) fn receive(
-    mut parts: Parts,
+    mut parts: Box<Parts>,
     present: Present,
     body: Option<&Incoming>,
     policy: &Policy,

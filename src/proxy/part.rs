@@ -25,18 +25,18 @@ use crate::refusal::Refusal;
 /// An answer from a stored response: what the client wants of it. The conditions go first (RFC 9110 13.2.2).
 pub(super) fn answer_from(
     selected: &Selected,
-    mut parts: Parts,
+    method: &Method,
+    headers: HeaderMap,
     forwarded: Option<Forwarded>,
 ) -> Response<Body> {
-    let wanted = match selected.evaluate(&parts.headers) {
-        Precondition::Full if parts.method == Method::GET => selected.wanted(&parts.headers),
+    let wanted = match selected.evaluate(&headers) {
+        Precondition::Full if *method == Method::GET => selected.wanted(&headers),
         Precondition::Full | Precondition::NotModified => Wanted::Whole,
     };
     if wanted == Wanted::Whole {
-        return super::answer_from(selected, parts, forwarded);
+        return super::answer_from(selected, method, headers, forwarded);
     }
-    let recycled = std::mem::take(&mut parts.headers);
-    let (status, headers, cut) = selected.answer_part(&wanted, forwarded, recycled);
+    let (status, headers, cut) = selected.answer_part(&wanted, forwarded, headers);
     let mut response = Response::new(Body::cut(cut));
     *response.status_mut() = status;
     *response.headers_mut() = headers;

@@ -39,7 +39,7 @@ impl Proxy {
         exchange.is_own = true;
         let (parts, ()) = request.into_parts();
         let again = parts.clone();
-        let step = self.at_once(parts, present, None, &mut exchange);
+        let step = self.at_once(Box::new(parts), present, None, &mut exchange);
         let answer = match step {
             Ok(Step::Answered(response)) => Ok(response),
             Ok(Step::Onward(asked, missed)) => {
@@ -48,7 +48,10 @@ impl Proxy {
             Ok(Step::Refused(refusal, _)) | Err(refusal) => Err(refusal),
         };
         let (response, refused) = match answer {
-            Ok(response) => (exchange.answered(response), None),
+            Ok(mut response) => {
+                exchange.answered(&mut response);
+                (response, None)
+            }
             Err(refusal) => {
                 (exchange.refused(&refusal, HeaderMap::new()), Some(refusal.detail().into_owned()))
             }
@@ -75,7 +78,8 @@ impl Proxy {
         let found = intake::look(&mut parts, present, peer.scheme, &policy);
         let found = found.ok().flatten().ok_or("no route matches")?;
         let client = peer.resolve(&policy.trusted_proxies, &parts.headers);
-        let asked = Asked::new((parts, present), found, client, peer.scheme, false, self.state.digester);
+        let asked =
+            Asked::new((Box::new(parts), present), found, client, peer.scheme, false, self.state.digester);
         if let Some(alone) = asked.alone() {
             return Err(alone.to_string());
         }

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::connect::Io;
 use super::pool::{Lease, TunnelPlace};
+use crate::boxed;
 use crate::http::body::{clean, is_empty};
 use crate::http::fields::clean_trailers;
 use crate::http::tap::{MAX_TAPPED, Tap};
@@ -30,14 +31,18 @@ pub enum BodyError {
     Stalled,
 }
 
-/// A body that drives its connection while it is read, and gives the connection back at its end.
+/// A body that drives its connection while it is read, and gives the connection back at its end. It is handed on many times
+/// before it is read, and copied each time: so it is a box.
 #[derive(Debug)]
-pub struct ResponseBody {
+pub struct ResponseBody(Box<Received>);
+
+#[derive(Debug)]
+struct Received {
     incoming: Incoming,
     lease: Option<Lease>,
     patience: Duration,
     /// When the head was there.
-    received: Instant,
+    at: Instant,
     /// Frames that were read ahead, to be read once more.
     ahead: Option<Box<Ahead>>,
     /// What is known already of a whole that the server has sent a part of.
@@ -69,21 +74,28 @@ impl ResponseBody {
         patience: Duration,
     ) -> Response<Self> {
         let (parts, incoming) = response.into_parts();
-        let mut body = Self { incoming, lease: Some(lease), patience, received, ahead: None, around: None };
+        let mut body = boxed::in_place(|| Received {
+            incoming,
+            lease: Some(lease),
+            patience,
+            at: received,
+            ahead: None,
+            around: None,
+        });
         if body.incoming.is_end_stream() && parts.status != http::StatusCode::SWITCHING_PROTOCOLS {
             body.finish();
         }
-        Response::from_parts(parts, body)
+        Response::from_parts(parts, Self(body))
     }
 
     /// When the response's head was there.
     pub fn received(&self) -> Instant {
-        self.received
+        self.0.at
     }
 
     /// The bare stream behind a 101, with what the server sent right after it.
     pub async fn into_tunnel(mut self) -> Option<(Box<dyn Io>, Bytes, TunnelPlace)> {
-        let (connection, place) = self.lease.take()?.detach()?;
+        let (connection, place) = self.0.lease.take()?.detach()?;
         let (io, early) = connection.into_stream().await?;
         Some((io, early, place))
     }
@@ -106,17 +118,20 @@ impl ResponseBody {
                 break;
             }
         }
-        self.ahead = (!ahead.is_empty()).then(|| Box::new(ahead));
+        self.0.ahead = (!ahead.is_empty()).then(|| Box::new(ahead));
         tap.whole().filter(|_| is_whole).map(<[u8]>::to_vec)
     }
 
     /// Makes it the whole that it is a part of: it has exactly the `missing` bytes between these, or it breaks off.
     #[must_use]
-    pub fn within(self, before: Vec<Bytes>, missing: u64, behind: Vec<Bytes>) -> Self {
+    pub fn within(mut self, before: Vec<Bytes>, missing: u64, behind: Vec<Bytes>) -> Self {
         let around = Around { before: before.into_iter(), missing, behind: behind.into_iter() };
-        Self { around: Some(Box::new(around)), ..self }
+        self.0.around = Some(Box::new(around));
+        self
     }
+}
 
+impl Received {
     /// The body with what is around it; trailers of a part are none of the whole.
     fn poll_around(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if let Some(chunk) = self.around.as_mut().and_then(|around| around.before.next()) {
@@ -195,7 +210,7 @@ impl Body for ResponseBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let this = self.get_mut();
+        let this = &mut *self.get_mut().0;
         if let Some(frame) = this.ahead.as_mut().and_then(|ahead| ahead.pop_front()) {
             return Poll::Ready(Some(frame));
         }
@@ -203,18 +218,17 @@ impl Body for ResponseBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        let is_read = self.ahead.as_ref().is_none_or(|ahead| ahead.is_empty());
-        is_read
-            && self.incoming.is_end_stream()
-            && self.around.as_ref().is_none_or(|around| around.left() == 0)
+        let Received { incoming, ahead, around, .. } = &*self.0;
+        let is_read = ahead.as_ref().is_none_or(|ahead| ahead.is_empty());
+        is_read && incoming.is_end_stream() && around.as_ref().is_none_or(|around| around.left() == 0)
     }
 
     fn size_hint(&self) -> SizeHint {
-        let unread = match &self.around {
+        let unread = match &self.0.around {
             Some(around) => SizeHint::with_exact(around.left()),
-            None => self.incoming.size_hint(),
+            None => self.0.incoming.size_hint(),
         };
-        let Some(ahead) = &self.ahead else { return unread };
+        let Some(ahead) = &self.0.ahead else { return unread };
         let read: u64 =
             ahead.iter().flatten().filter_map(Frame::data_ref).map(|data| data.len() as u64).sum();
         let mut hint = SizeHint::new();

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Response;
+use http::StatusCode;
 use http_body::{Body as _, Frame};
 use hyper::body::Incoming;
 
@@ -53,12 +53,12 @@ impl Channel {
         matches!(self, Self::Own(_))
     }
 
-    /// Sends a request and waits for the response's head, or until patience ends.
+    /// Sends a request and waits for the response's head, whose status it tells, or until patience ends.
     pub(super) async fn exchange(
         &mut self,
         sending: &mut Sending<'_>,
         patience: Option<Patience>,
-    ) -> Result<Response<Incoming>, Error> {
+    ) -> Result<StatusCode, Error> {
         match self {
             Self::Own(connection) => connection.exchange(sending, patience).await,
             Self::Stream(stream) => Box::pin(stream.exchange(sending, patience)).await,

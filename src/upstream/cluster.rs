@@ -91,12 +91,13 @@ impl Cluster {
     ///
     /// # Errors
     /// See [`enum@Error`]; the request's body, where it had one, is gone then.
-    pub async fn send(
+    // Not `async`: that would be one future more around the same one.
+    pub fn send(
         &self,
         request: Box<Request<RequestBody>>,
         commitment: Option<&Commitment>,
-    ) -> Result<Response<ResponseBody>, Error> {
-        self.send_on(Sending::new(request, commitment, self.clock.now())).await
+    ) -> impl Future<Output = Result<Response<ResponseBody>, Error>> {
+        self.send_on(request, commitment, false)
     }
 
     /// The same for a client that has another answer at hand: what a server may have read is not sent to it again. A
@@ -104,19 +105,24 @@ impl Cluster {
     ///
     /// # Errors
     /// See [`Self::send`].
-    pub async fn send_once(
+    pub fn send_once(
         &self,
         request: Box<Request<RequestBody>>,
-    ) -> Result<Response<ResponseBody>, Error> {
-        let mut sending = Sending::new(request, None, self.clock.now());
-        sending.is_only_once = true;
-        self.send_on(sending).await
+    ) -> impl Future<Output = Result<Response<ResponseBody>, Error>> {
+        self.send_on(request, None, true)
     }
 
-    async fn send_on<'s>(&'s self, mut sending: Sending<'s>) -> Result<Response<ResponseBody>, Error> {
+    async fn send_on(
+        &self,
+        request: Box<Request<RequestBody>>,
+        commitment: Option<&Commitment>,
+        is_only_once: bool,
+    ) -> Result<Response<ResponseBody>, Error> {
         let live = self.live.load_full();
-        let began = sending.now;
+        let began = self.clock.now();
         live.budget.deposit();
+        let mut sending = Sending::new(request, commitment, began);
+        sending.is_only_once = is_only_once;
         sending.cancelled = Some(&self.figures.cancelled);
         let mut retries_left = live.spec.retries;
         let mut tried: Option<&Pool> = None;
@@ -124,11 +130,11 @@ impl Cluster {
             let chosen = live.choose(tried, &mut sending)?;
             tried = Some(chosen.pool);
             match chosen.pool.exchange(&mut sending, chosen.trial).await {
-                Ok(response) => {
+                Ok(status) => {
                     sending.cancelled = None;
-                    self.figures.statuses.inc(response.status());
+                    self.figures.statuses.inc(status);
                     self.figures.first_byte.observe(sending.now.saturating_duration_since(began));
-                    return Ok(response);
+                    return Ok(sending.into_answer());
                 }
                 Err(error) => {
                     let figure =
@@ -158,7 +164,8 @@ impl Cluster {
         let live = self.live.load_full();
         let mut sending = Sending::new(Box::new(request), None, self.clock.now());
         let chosen = live.choose(None, &mut sending)?;
-        chosen.pool.exchange(&mut sending, chosen.trial).await
+        chosen.pool.exchange(&mut sending, chosen.trial).await?;
+        Ok(sending.into_answer())
     }
 
     /// Whether there is a server to be asked at all, so that nobody waits for a permit in vain.

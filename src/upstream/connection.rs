@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HeaderMap, HeaderName};
-use http::{Response, StatusCode, Version};
+use http::{Request, Response, StatusCode, Version};
 use http_body::{Body as _, Frame};
 use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{self, SendRequest};
 use tokio::time::Instant;
 
@@ -82,12 +83,12 @@ impl Connection {
         }))
     }
 
-    /// Sends a request and drives the connection until the response's head is there, or patience ends.
+    /// Sends a request and drives the connection until the response's head is there, whose status it tells, or patience ends.
     pub(super) async fn exchange(
         &mut self,
         sending: &mut Sending<'_>,
         patience: Option<Patience>,
-    ) -> Result<Response<Incoming>, Error> {
+    ) -> Result<StatusCode, Error> {
         let upload = sending.upload();
         let mut watch = patience.map(|patience| Watch::new(upload, sending.now, patience));
         let is_kept = std::mem::replace(&mut self.is_used, true);
@@ -96,13 +97,17 @@ impl Connection {
             Some(request) => self.sender.try_send_request(request),
             None => return Err(Error::ConnectionTerminated),
         });
-        // Where it lands: handed on from call to call it would be copied at each.
-        let mut outcome = None;
+        let (head, mut failure) = (&mut sending.head, None);
         std::future::poll_fn(|cx| {
             let (driver, has_ended) = (&mut self.driver, &mut self.has_ended);
             let answer = self.relay.poll(cx, |cx| {
                 *has_ended = *has_ended || poll_driver(driver, cx).is_ready();
-                let mut poll = || response.as_mut().poll(cx).map(|answer| outcome = Some(answer));
+                let mut poll = || {
+                    response.as_mut().poll(cx).map(|answer| match answer {
+                        Ok(response) => *head = Some(response),
+                        Err(refused) => failure = Some(given_back(refused)),
+                    })
+                };
                 let answer = poll();
                 if *has_ended && answer.is_pending() {
                     // The server has closed the connection, perhaps before it saw a byte of the request.
@@ -120,16 +125,12 @@ impl Connection {
         .await;
         self.timer.set(None);
         sending.now = self.clock.now();
-        match outcome {
-            Some(Ok(mut response)) => self.accept(&mut response).map(|()| response),
-            Some(Err(mut refused)) => {
-                let unsent = refused.take_message();
-                let error = self.cause(&refused.into_error());
-                sending.failed(error, unsent);
-                Err(error)
-            }
-            None => Err(Error::ResponseTimeout),
+        if let Some((error, unsent)) = failure {
+            let error = self.cause(&error);
+            sending.failed(error, unsent);
+            return Err(error);
         }
+        sending.head.as_mut().map_or(Err(Error::ResponseTimeout), |response| self.accept(response))
     }
 
     /// Why no head came.
@@ -148,7 +149,7 @@ impl Connection {
     }
 
     /// Takes note of what a head says of the connection.
-    fn accept(&mut self, response: &mut Response<Incoming>) -> Result<(), Error> {
+    fn accept(&mut self, response: &mut Response<Incoming>) -> Result<StatusCode, Error> {
         let present = Present::of(response.headers());
         self.keep_alive = if present.has_keep_alive() { keep_alive(response.headers()) } else { None };
         admit(response, present)
@@ -210,6 +211,14 @@ impl Connection {
     }
 }
 
+/// Why it was not answered, and the request itself where not a byte of it was sent.
+fn given_back(
+    mut refused: TrySendError<Request<RequestBody>>,
+) -> (hyper::Error, Option<Box<Request<RequestBody>>>) {
+    let unsent = refused.take_message().map(Box::new);
+    (refused.into_error(), unsent)
+}
+
 /// One step of the protocol machine; ready once it has ended.
 fn poll_driver(driver: &mut Option<Driver>, cx: &mut Context<'_>) -> Poll<()> {
     driver.as_mut().map_or(Poll::Ready(()), |driver| driver.poll_without_shutdown(cx).map(drop))
@@ -239,8 +248,8 @@ impl Watch {
 }
 
 /// Refuses a head that is no answer or whose body could be read in two ways, and takes away what concerned this connection
-/// only; of a 101 that is the word of the new protocol.
-pub(super) fn admit<B>(response: &mut Response<B>, present: Present) -> Result<(), Error> {
+/// only; of a 101 that is the word of the new protocol. Returns its status.
+pub(super) fn admit<B>(response: &mut Response<B>, present: Present) -> Result<StatusCode, Error> {
     // Statuses end at 599 (RFC 9110 section 15).
     if response.status().as_u16() > 599 {
         return Err(Error::InvalidResponse);
@@ -252,7 +261,7 @@ pub(super) fn admit<B>(response: &mut Response<B>, present: Present) -> Result<(
         fields::remove_hop_by_hop_of(response.headers_mut(), present);
     }
     *response.version_mut() = Version::HTTP_11;
-    Ok(())
+    Ok(response.status())
 }
 
 /// Whether a head has one known coding, or one length that is a number, or neither. The protocol library reads a body of

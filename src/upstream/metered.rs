@@ -90,6 +90,11 @@ impl<I> Watched<I> {
             return Ok(());
         }
         self.meter.0.has_begun.store(true, Ordering::Relaxed);
+        // Nearly always.
+        if self.place == Place::StatusLine(0) && is_final(bytes) {
+            self.place = Place::Final;
+            return Ok(());
+        }
         for byte in bytes {
             self.place = self.place.after(*byte);
             match self.place {
@@ -104,6 +109,12 @@ impl<I> Watched<I> {
         self.meter.0.is_exceeded.store(true, Ordering::Relaxed);
         Err(io::ErrorKind::InvalidData.into())
     }
+}
+
+/// Whether bytes that begin an answer are those of a final one, as far as one look can tell.
+fn is_final(bytes: &[u8]) -> bool {
+    let (first, status) = (bytes.first(), bytes.get(usize::from(STATUS)));
+    !matches!(first, Some(b'\r' | b'\n')) && status.is_some_and(|status| *status != b'1')
 }
 
 impl Place {

@@ -12,8 +12,7 @@ use std::time::Duration;
 
 use http::header::{self, HeaderValue};
 use http::uri::{self, PathAndQuery};
-use http::{Request, Response, Uri};
-use hyper::body::Incoming;
+use http::{Request, StatusCode, Uri};
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::TokioTimer;
 use parking_lot::Mutex;
@@ -158,12 +157,12 @@ impl Drop for Stream {
 }
 
 impl Stream {
-    /// Sends a request and waits for the response's head, or until patience ends.
+    /// Sends a request and waits for the response's head, whose status it tells, or until patience ends.
     pub(super) async fn exchange(
         &mut self,
         sending: &mut Sending<'_>,
         patience: Option<Patience>,
-    ) -> Result<Response<Incoming>, Error> {
+    ) -> Result<StatusCode, Error> {
         if sending.asks_for_an_upgrade() {
             return Err(Error::NoUpgrade);
         }
@@ -188,13 +187,15 @@ impl Stream {
         match outcome {
             Some(Ok(mut response)) => {
                 let present = Present::of(response.headers());
-                admit(&mut response, present).map(|()| response)
+                let status = admit(&mut response, present)?;
+                sending.head = Some(response);
+                Ok(status)
             }
             Some(Err(mut refused)) => {
                 let unsent = refused.take_message();
                 self.connection.is_spent.fetch_or(unsent.is_some(), Ordering::Relaxed);
                 let error = cause(&refused.into_error());
-                sending.failed(error, unsent.map(to_http_1));
+                sending.failed(error, unsent.map(to_http_1).map(Box::new));
                 Err(error)
             }
             None => Err(Error::ResponseTimeout),

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use arc_swap::ArcSwap;
-use http::Response;
+use http::StatusCode;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -162,13 +162,13 @@ impl Pool {
         self.busy.value()
     }
 
-    /// One exchange: a connection, the request, the response's head. Kept connections that turn out to be closed before
-    /// a byte was sent cost nothing but the next try.
+    /// One exchange: a connection, the request, the response's head, whose status it tells. Kept connections that turn out to
+    /// be closed before a byte was sent cost nothing but the next try.
     pub(super) async fn exchange(
         self: &Arc<Self>,
         sending: &mut Sending<'_>,
         trial: Option<Trial<'_>>,
-    ) -> Result<Response<ResponseBody>, Error> {
+    ) -> Result<StatusCode, Error> {
         let limits = self.limits.load_full();
         let (upload, began) = (sending.upload(), sending.now);
         let mut is_counted = false;
@@ -176,11 +176,11 @@ impl Pool {
             match self.try_once(&limits, sending, &mut is_counted).await {
                 Err(Tried::Closed) => {}
                 Err(Tried::Failed(error)) => break Err(error),
-                Ok(response) => break Ok(response),
+                Ok(status) => break Ok(status),
             }
         };
         sending.is_clients_fault = upload.is_some_and(|upload| upload.fault().is_some());
-        self.judge(&outcome, trial, began, sending, &limits);
+        self.judge(outcome, trial, began, sending, &limits);
         outcome
     }
 
@@ -189,7 +189,7 @@ impl Pool {
         limits: &Limits,
         sending: &mut Sending<'_>,
         is_counted: &mut bool,
-    ) -> Result<Response<ResponseBody>, Tried> {
+    ) -> Result<StatusCode, Tried> {
         let need = self.need_of(sending);
         let kept = self.take_kept(need, limits, sending.now);
         let obtained = match kept {
@@ -205,9 +205,11 @@ impl Pool {
         let began = sending.now;
         let patience = sending.commitment.is_none().then_some(limits.patience);
         match lease.channel().exchange(sending, patience).await {
-            Ok(response) => {
+            Ok(status) => {
                 self.first_byte.add(sending.now.saturating_duration_since(began));
-                Ok(ResponseBody::attach(response, sending.now, lease, limits.patience.body))
+                let (now, patience) = (sending.now, limits.patience.body);
+                sending.answered(|head| ResponseBody::attach(head, now, lease, patience));
+                Ok(status)
             }
             Err(_) if is_kept && sending.can_be_sent_again() && sending.is_unsent => Err(Tried::Closed),
             Err(error) => {

@@ -137,9 +137,8 @@ impl Pool {
             let patience = Patience { first_byte: spec.timeout, body: spec.timeout };
             channel.exchange(&mut sending, Some(patience)).await
         };
-        let response =
+        let status =
             tokio::time::timeout(spec.timeout, asked).await.map_err(|_| Error::ResponseTimeout)??;
-        let status = response.status();
         if status.is_success() || status.is_redirection() { Ok(()) } else { Err(Failure::Status(status)) }
     }
 }

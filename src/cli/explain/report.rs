@@ -140,7 +140,8 @@ impl Report {
         if let Ok(Some(found)) = found {
             let coding = Accepted::of(&head.headers).coding.map_or("none", Coding::as_str);
             report.compress = Some(coding).filter(|_| found.0.route.compress);
-            let asked = Asked::new((head, present), found, address, scheme, has_body, state.digester);
+            let asked =
+                Asked::new((Box::new(head), present), found, address, scheme, has_body, state.digester);
             report.follow(&asked, state, upstreams);
         }
         report

@@ -3,13 +3,12 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use http::{Response, StatusCode};
+use http::StatusCode;
 use tokio::time::Instant;
 
 use super::Pool;
 use super::limits::Limits;
 use crate::upstream::Error;
-use crate::upstream::body::ResponseBody;
 use crate::upstream::sending::Sending;
 use crate::upstream::standing::{Change, Trial};
 
@@ -58,14 +57,14 @@ impl Pool {
     /// Takes note of how an exchange went that began then.
     pub(super) fn judge(
         &self,
-        outcome: &Result<Response<ResponseBody>, Error>,
+        outcome: Result<StatusCode, Error>,
         trial: Option<Trial<'_>>,
         began: Instant,
         sending: &Sending<'_>,
         limits: &Limits,
     ) {
         let verdict = match outcome {
-            Ok(response) => Some(!is_gateway_failure(response.status())),
+            Ok(status) => Some(!is_gateway_failure(status)),
             // Of a kept connection that was closed in the moment of use nobody is to blame, and of an upload that broke off
             // its client: no client may take a server from all others.
             Err(error) => {
