@@ -15,6 +15,7 @@ mod cli;
 mod collapse;
 mod compression;
 mod dedupe;
+mod documentation;
 mod faulty;
 mod forwarding;
 mod framing;

@@ -168,28 +168,3 @@ fn field(part: &str) -> (&str, &str) {
     let (name, value) = part.split_once(':').unwrap_or_else(|| panic!("{part} is no field"));
     (name, value.strip_prefix(' ').unwrap_or(value))
 }
-
-#[test]
-fn every_test_that_the_documentation_names_is_there() {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-    let sources = [sources(&root.join("src")), sources(&root.join("tests"))].concat();
-    let documentation = std::fs::read_to_string(root.join("docs/caching.md")).unwrap();
-    let (_, table) = documentation.split_once("## Clause by clause").unwrap();
-    for row in table.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| clause")) {
-        let (_, tests) = row.trim_end_matches(" |").rsplit_once(" | ").unwrap_or_default();
-        for name in tests.split('`').filter(|name| name.contains('_')) {
-            assert!(sources.contains(&format!("fn {name}(")), "{name}, of which this row speaks: {row}");
-        }
-    }
-}
-
-/// All source text under a directory.
-fn sources(directory: &std::path::Path) -> String {
-    let entries = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
-    let text = |path: std::path::PathBuf| match path.extension() {
-        Some(extension) if extension == "rs" => std::fs::read_to_string(path).unwrap(),
-        _ if path.is_dir() => sources(&path),
-        _ => String::new(),
-    };
-    entries.map(text).collect()
-}
