@@ -1,12 +1,13 @@
 //! What the documentation names is there.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// The tests that a page names in its tables below a heading: one bare name, or `module::test`.
 fn named(page: &str, heading: &str) -> Vec<String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let page = fs::read_to_string(root.join(page)).unwrap();
+    let page = fs::read_to_string(Path::new(ROOT).join(page)).unwrap();
     let (_, tables) = page.split_once(heading).unwrap();
     let rows = tables.lines().filter(|line| line.starts_with("| "));
     // In the last column.
@@ -15,42 +16,34 @@ fn named(page: &str, heading: &str) -> Vec<String> {
     names.filter(|name| name.contains('_') && !name.contains(' ')).map(str::to_owned).collect()
 }
 
-/// Each module of the product and of its tests by its path, `a::b` for `a/b.rs`, with its text.
-fn modules() -> Vec<(String, String)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let below = |folder| modules_below(&root.join(folder));
-    let fuzz = ("fuzz".to_owned(), fs::read_to_string(root.join("tests/fuzz.rs")).unwrap());
-    [below("src"), below("tests/integration"), vec![fuzz]].concat()
-}
-
-fn modules_below(root: &Path) -> Vec<(String, String)> {
-    let (mut folders, mut modules) = (vec![root.to_path_buf()], Vec::new());
-    while let Some(folder) = folders.pop() {
-        let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-        let (below, files): (Vec<PathBuf>, Vec<PathBuf>) = entries.partition(|path| path.is_dir());
-        folders.extend(below);
-        modules.extend(files.iter().filter(|path| path.extension().is_some_and(|end| end == "rs")).map(
-            |path| {
-                let name = path.strip_prefix(root).unwrap().with_extension("");
-                (name.to_str().unwrap().replace('/', "::"), fs::read_to_string(path).unwrap())
-            },
-        ));
-    }
-    modules
+/// Each module in a folder and below, `a::b::` for `a/b.rs`, with its text.
+fn modules(folder: &Path, above: &str) -> Vec<(String, String)> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let of = |path: std::path::PathBuf| {
+        let name = format!("{above}{}::", path.file_stem().unwrap().to_str().unwrap());
+        match path.extension() {
+            Some(end) if end == "rs" => vec![(name, fs::read_to_string(path).unwrap())],
+            _ if path.is_dir() => modules(&path, &name),
+            _ => Vec::new(),
+        }
+    };
+    entries.flat_map(of).collect()
 }
 
 #[test]
 fn every_test_that_a_page_names_is_there() {
-    let modules = modules();
+    let modules: Vec<_> =
+        ["src", "tests"].iter().flat_map(|folder| modules(&Path::new(ROOT).join(folder), "")).collect();
     for (page, heading, least) in
         [("docs/security.md", "# Security", 100), ("docs/caching.md", "## Clause by clause", 40)]
     {
         let named = named(page, heading);
         assert!(named.len() >= least, "{page}: {}", named.len());
         let is_there = |name: &String| {
-            let (module, test) = name.rsplit_once("::").unwrap_or(("", name));
+            let (module, test) = name.split_at(name.rfind("::").map_or(0, |at| at + 2));
             let is_of = |path: &str| {
-                module.is_empty() || path == module || module.strip_suffix("::tests") == Some(path)
+                let path = path.strip_prefix("integration::").unwrap_or(path);
+                module.is_empty() || path == module || module.strip_suffix("tests::") == Some(path)
             };
             // The fuzz targets are listed, not written out.
             let forms = [format!("fn {test}("), format!("    {test}: \"")];
