@@ -267,8 +267,8 @@ impl Proxy {
             None => {
                 let reason = if asked.parts.method.is_safe() { Forward::Bypass } else { Forward::Method };
                 // As in `forward`, which would be one future more on the usual way.
-                let permit = self.let_through(&asked, exchange).await?;
-                self.send_on(asked, body, reason, exchange, permit).await
+                let admitted = self.let_through(&asked, exchange, exchange.began).await?;
+                self.send_on(asked, body, reason, exchange, admitted).await
             }
         }
     }

@@ -27,6 +27,14 @@ use crate::policy::Route;
 use crate::refusal::Refusal;
 use crate::upstream::{self, ResponseBody};
 
+/// That a request was let through, with what it holds for that.
+pub(super) struct Admitted {
+    /// Where the route has a pool.
+    pub(super) permit: Option<Permit>,
+    /// When.
+    pub(super) at: Instant,
+}
+
 /// A response with what must live as long as its body.
 pub(super) struct Obtained {
     pub(super) response: Response<ResponseBody>,
@@ -46,23 +54,25 @@ impl Proxy {
         reason: Forward,
         exchange: &mut Exchange,
     ) -> Result<Response<Body>, Refusal> {
-        let permit = self.let_through(&asked, exchange).await?;
-        self.send_on(asked, body, reason, exchange, permit).await
+        let admitted = self.let_through(&asked, exchange, self.state.clock.now()).await?;
+        self.send_on(asked, body, reason, exchange, admitted).await
     }
 
-    /// The permit, where the route has a pool, and what the upstream's limits charge.
+    /// The permit, where the route has a pool, and what the upstream's limits charge; all asked for `now`.
     pub(super) async fn let_through(
         &self,
         asked: &Asked,
         exchange: &mut Exchange,
-    ) -> Result<Option<Permit>, Refusal> {
+        now: Instant,
+    ) -> Result<Admitted, Refusal> {
         exchange.charge(asked, &asked.route().upstream_rate_limits)?;
         if asked.route().in_flight.is_none() {
-            return Ok(None);
+            return Ok(Admitted { permit: None, at: now });
         }
-        asked.route().upstream.expect_a_server(self.state.clock.now())?;
+        asked.route().upstream.expect_a_server(now)?;
         // In a box of its own: the usual way stays small.
-        Ok(Box::pin(asked.admit()).await?)
+        let permit = Box::pin(asked.admit()).await?;
+        Ok(Admitted { permit, at: self.state.clock.now() })
     }
 
     /// Sends on a request that was let through.
@@ -72,10 +82,9 @@ impl Proxy {
         body: &mut Option<Incoming>,
         reason: Forward,
         exchange: &mut Exchange,
-        permit: Option<Permit>,
+        Admitted { permit, at: admitted }: Admitted,
     ) -> Result<Response<Body>, Refusal> {
         exchange.queued = permit.as_ref().map(Permit::waited);
-        let admitted = self.state.clock.now();
         let route = Arc::clone(asked.route());
         let watch = Watch::of(&asked);
         let mut starting = Starting::of(&self.state, &asked);
@@ -93,7 +102,7 @@ impl Proxy {
             Box::pin(write(Arc::clone(&route), request, upload.clone(), permit, writing, starting, tasks))
                 .await
         } else {
-            route.upstream.send(request, None).await.map(|response| Obtained {
+            route.upstream.send(request, None, admitted).await.map(|response| Obtained {
                 response,
                 permit,
                 birth: None,
@@ -155,7 +164,6 @@ impl Proxy {
         body: &mut Option<Incoming>,
         exchange: &Exchange,
     ) -> (Box<Request<RequestBody>>, Option<UploadOutcome>) {
-        let route = Arc::clone(asked.route());
         let (has_body, read) = (asked.has_body, asked.upload.take());
         let whole = |asked: Box<Asked>, body| {
             boxed::in_place(|| Request::from_parts(asked.into_outgoing(exchange), body))
@@ -166,6 +174,7 @@ impl Proxy {
         let Some(incoming) = body.take().filter(|_| has_body) else {
             return (whole(asked, RequestBody::Empty), None);
         };
+        let route = Arc::clone(asked.route());
         let mut parts = asked.into_outgoing(exchange);
         let listener = self.policy.load().listener;
         let (most, min_rate) = (listener.max_body_bytes, listener.min_body_rate);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, Request, Response, StatusCode, header, request, response};
+use tokio::time::Instant;
 
 use super::Missed;
 use super::asked::{Asked, CONDITIONS};
@@ -76,7 +77,7 @@ impl Fetch {
             let requested = self.state.clock.now();
             let obtained = tokio::select! {
                 biased;
-                obtained = self.obtain(outgoing.clone()) => obtained,
+                obtained = self.obtain(outgoing.clone(), requested) => obtained,
                 () = self.given_up(&producer), if !self.is_background => return,
             };
             let received = self.state.clock.now();
@@ -119,7 +120,11 @@ impl Fetch {
     }
 
     /// The exchange to its head.
-    async fn obtain(&self, outgoing: request::Parts) -> Result<Response<ResponseBody>, Refusal> {
+    async fn obtain(
+        &self,
+        outgoing: request::Parts,
+        now: Instant,
+    ) -> Result<Response<ResponseBody>, Refusal> {
         let mut request = Box::new(Request::from_parts(outgoing, RequestBody::Empty));
         // Answered for each client on its own; what is stored is validated as a whole.
         for name in CONDITIONS.iter().filter(|_| !self.is_conditional) {
@@ -138,8 +143,8 @@ impl Fetch {
         }
         let upstream = &self.asked.route().upstream;
         let response = match self.has_substitute() {
-            true => upstream.send_once(request).await?,
-            false => upstream.send(request, None).await?,
+            true => upstream.send_once(request, now).await?,
+            false => upstream.send(request, None, now).await?,
         };
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(Refusal::UnaskedUpgrade);

@@ -12,6 +12,7 @@ use http::header::{self, HeaderValue};
 use http::{Request, Response, Uri};
 use http_body::Body;
 use http_body_util::BodyExt as _;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::asked::Asked;
@@ -47,7 +48,7 @@ pub(super) async fn write(
     let commitment = Commitment::default();
     let made = commitment.clone();
     let work = async move {
-        match route.upstream.send(request, Some(&commitment)).await {
+        match route.upstream.send(request, Some(&commitment), writing.at).await {
             Ok(response) => {
                 let for_get = writing.ended(&response);
                 let (permit, birth) = match starting {
@@ -151,6 +152,8 @@ async fn overdue(upload: Option<UploadOutcome>, commitment: Commitment, patience
 pub(super) struct Writing {
     fence: Fence,
     policy: Arc<Policy>,
+    /// When it is sent.
+    at: Instant,
     /// What it is sent to; canonical.
     host: String,
     uri: Uri,
@@ -177,7 +180,8 @@ impl Writing {
         let host = host(&asked.parts.headers).to_owned();
         let fence = state.cache.fence(&policy.stored_url(&host, uri.path(), uri.query()), &tags);
         let for_get = ForGet::begin(state, &policy, asked);
-        Some(Self { fence, policy, host, uri, for_get, _ticket: asked.ticket.clone() })
+        let at = state.clock.now();
+        Some(Self { fence, policy, at, host, uri, for_get, _ticket: asked.ticket.clone() })
     }
 
     /// It was answered: what it has changed is dropped from the store, unless the answer is an error (RFC 9111 section 4.4).

@@ -43,6 +43,8 @@ struct Received {
     patience: Duration,
     /// When the head was there.
     at: Instant,
+    /// Whether all that was read came together with the head.
+    came_with_head: bool,
     /// Frames that were read ahead, to be read once more.
     ahead: Option<Box<Ahead>>,
     /// What is known already of a whole that the server has sent a part of.
@@ -79,6 +81,7 @@ impl ResponseBody {
             lease: Some(lease),
             patience,
             at: received,
+            came_with_head: true,
             ahead: None,
             around: None,
         });
@@ -156,8 +159,11 @@ impl Received {
 
     /// Nothing more is to come: the connection goes back.
     fn finish(&mut self) {
-        if let Some(lease) = self.lease.take() {
-            lease.give_back();
+        match self.lease.take() {
+            // The clock need not be read again.
+            Some(lease) if self.came_with_head => lease.was_done_at(self.at),
+            Some(lease) => lease.give_back(),
+            None => {}
         }
     }
 
@@ -169,6 +175,7 @@ impl Received {
         };
         match next {
             Poll::Pending => {
+                self.came_with_head = false;
                 let Some(lease) = &mut self.lease else { return Poll::Ready(None) };
                 lease.channel().poll_stalled(self.patience, cx).map(|()| {
                     self.lease = None;
@@ -186,6 +193,8 @@ impl Received {
                         }
                     } else if self.incoming.is_end_stream() {
                         self.finish();
+                    } else {
+                        self.came_with_head = false;
                     }
                 }
                 Poll::Ready(Some(Ok(clean(frame, clean_trailers))))

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::balance::{Balancer, Chosen, no_server};
 use super::body::ResponseBody;
 use super::connect::Network;
-use super::pool::{Pool, ServerStats};
+use super::pool::{Limits, Pool, ServerStats};
 use super::retry::RetryBudget;
 use super::sending::Sending;
 use super::{Commitment, Error, HostHeader, Patience, Spec};
@@ -30,6 +30,8 @@ pub struct Cluster {
 #[derive(Debug)]
 struct Live {
     spec: Spec,
+    /// What of it each exchange asks.
+    limits: Limits,
     pools: Vec<Arc<Pool>>,
     balancer: Balancer,
     budget: RetryBudget,
@@ -84,7 +86,7 @@ impl Cluster {
         Patience::from(&self.live.load().spec)
     }
 
-    /// Sends a request and waits for the response's head; the connection stays with the response's body.
+    /// Sends a request, `now`, and waits for the response's head; the connection stays with the response's body.
     ///
     /// With a `commitment` the wait for the head has no limit of its own, and the commitment is made when the request
     /// begins to be sent.
@@ -96,8 +98,9 @@ impl Cluster {
         &self,
         request: Box<Request<RequestBody>>,
         commitment: Option<&Commitment>,
+        now: Instant,
     ) -> impl Future<Output = Result<Response<ResponseBody>, Error>> {
-        self.send_on(request, commitment, false)
+        self.send_on(request, commitment, now, false)
     }
 
     /// The same for a client that has another answer at hand: what a server may have read is not sent to it again. A
@@ -108,18 +111,19 @@ impl Cluster {
     pub fn send_once(
         &self,
         request: Box<Request<RequestBody>>,
+        now: Instant,
     ) -> impl Future<Output = Result<Response<ResponseBody>, Error>> {
-        self.send_on(request, None, true)
+        self.send_on(request, None, now, true)
     }
 
     async fn send_on(
         &self,
         request: Box<Request<RequestBody>>,
         commitment: Option<&Commitment>,
+        began: Instant,
         is_only_once: bool,
     ) -> Result<Response<ResponseBody>, Error> {
         let live = self.live.load_full();
-        let began = self.clock.now();
         live.budget.deposit();
         let mut sending = Sending::new(request, commitment, began);
         sending.is_only_once = is_only_once;
@@ -129,7 +133,7 @@ impl Cluster {
         loop {
             let chosen = live.choose(tried, &mut sending)?;
             tried = Some(chosen.pool);
-            match chosen.pool.exchange(&mut sending, chosen.trial).await {
+            match chosen.pool.exchange(&mut sending, chosen.trial, &live.limits).await {
                 Ok(status) => {
                     sending.cancelled = None;
                     self.figures.statuses.inc(status);
@@ -164,7 +168,7 @@ impl Cluster {
         let live = self.live.load_full();
         let mut sending = Sending::new(Box::new(request), None, self.clock.now());
         let chosen = live.choose(None, &mut sending)?;
-        chosen.pool.exchange(&mut sending, chosen.trial).await?;
+        chosen.pool.exchange(&mut sending, chosen.trial, &live.limits).await?;
         Ok(sending.into_answer())
     }
 
@@ -204,7 +208,7 @@ impl Cluster {
 impl Live {
     fn new(spec: Spec, pools: Vec<Arc<Pool>>) -> Self {
         let (balancer, budget) = (Balancer::new(spec.balance), RetryBudget::new(spec.retry_budget));
-        Self { spec, pools, balancer, budget }
+        Self { limits: Limits::from(&spec), spec, pools, balancer, budget }
     }
 
     /// The server for a request, whose `Host` is made right for it.

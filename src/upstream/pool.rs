@@ -21,7 +21,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 pub(super) use self::lease::{Lease, TunnelPlace};
-use self::limits::Limits;
+pub(super) use self::limits::Limits;
 pub(super) use self::queue::Offer;
 use self::queue::{Queue, Waiting};
 use self::shared::Dialect;
@@ -168,19 +168,19 @@ impl Pool {
         self: &Arc<Self>,
         sending: &mut Sending<'_>,
         trial: Option<Trial<'_>>,
+        limits: &Limits,
     ) -> Result<StatusCode, Error> {
-        let limits = self.limits.load_full();
         let (upload, began) = (sending.upload(), sending.now);
         let mut is_counted = false;
         let outcome = loop {
-            match self.try_once(&limits, sending, &mut is_counted).await {
+            match self.try_once(limits, sending, &mut is_counted).await {
                 Err(Tried::Closed) => {}
                 Err(Tried::Failed(error)) => break Err(error),
                 Ok(status) => break Ok(status),
             }
         };
         sending.is_clients_fault = upload.is_some_and(|upload| upload.fault().is_some());
-        self.judge(outcome, trial, began, sending, &limits);
+        self.judge(outcome, trial, began, sending, limits);
         outcome
     }
 
@@ -237,23 +237,21 @@ impl Pool {
         Lease::new(Channel::Own(connection), Arc::clone(self))
     }
 
-    /// Gives a connection to whoever waits first and can use it, or keeps it. It travels as a lease: one who leaves in the moment of
-    /// getting it drops it, and it must not count as open for ever.
+    /// Gives an idle connection to whoever waits first and can use it, or keeps it. It travels as a lease: one who leaves in the
+    /// moment of getting it drops it, and it must not count as open for ever.
     fn hand_over(self: &Arc<Self>, mut connection: Box<Connection>) {
         loop {
             let mut state = self.state.lock();
             if !state.does_anybody_wait() {
                 // How old it is will be asked when it is to be used again.
-                connection.idle_since = self.clock.now();
                 return state.idle.push(connection);
             }
-            let (limits, now) = (self.limits.load(), self.clock.now());
+            let (limits, now) = (self.limits.load(), connection.idle_since);
             let may_be_used = !connection.is_used || self.may_be_kept(&mut connection, &limits, now);
             let first = if may_be_used { state.pop_for(&connection, &limits) } else { None };
             let Some(waiting) = first else {
                 if may_be_used && (!state.does_anybody_wait() || state.has_room(&limits)) {
                     // Those who wait have left, or get new ones.
-                    connection.idle_since = now;
                     return state.idle.push(connection);
                 }
                 // It makes room for a new one.
@@ -273,9 +271,10 @@ impl Pool {
         }
     }
 
-    /// A leased connection came back: kept where it can be used again.
-    fn put_back(self: &Arc<Self>, mut connection: Box<Connection>) {
+    /// A leased connection came back, unused since `end`: kept where it can be used again.
+    fn put_back(self: &Arc<Self>, mut connection: Box<Connection>, end: Instant) {
         self.busy.dec();
+        connection.idle_since = end;
         // A response without a body ends before the protocol machine was told: one more step readies it.
         if connection.is_ready() || (!connection.is_closed() && connection.is_ready()) {
             self.hand_over(connection);

@@ -12,6 +12,7 @@ use crate::dedupe::{Answer, By, Outcome, Ticket};
 use crate::http::fields;
 use crate::policy::Dedupe;
 use crate::proxy::asked::Asked;
+use crate::proxy::direct::Admitted;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::write::read_rest;
 use crate::proxy::{Body, Proxy};
@@ -48,7 +49,8 @@ impl Making {
             Ok(permit) => {
                 self.ticket.begun(Refusal::Internal);
                 let Self { proxy, exchange, .. } = &mut self;
-                Box::pin(proxy.send_on(asked, &mut None, Forward::Method, exchange, permit)).await
+                let admitted = Admitted { permit, at: proxy.state.clock.now() };
+                Box::pin(proxy.send_on(asked, &mut None, Forward::Method, exchange, admitted)).await
             }
             Err(shed) => Err(shed.into()),
         };

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::Pool;
 use crate::upstream::channel::Channel;
 use crate::upstream::connection::Connection;
@@ -23,10 +25,16 @@ impl Lease {
         self.channel.as_mut().expect("a lease holds its channel")
     }
 
-    /// The response was read to the end.
-    pub(in crate::upstream) fn give_back(mut self) {
+    /// The response was read to the end, just now.
+    pub(in crate::upstream) fn give_back(self) {
+        let now = self.pool.clock.now();
+        self.was_done_at(now);
+    }
+
+    /// The same for one that has not been used since `end`.
+    pub(in crate::upstream) fn was_done_at(mut self, end: Instant) {
         match self.channel.take() {
-            Some(Channel::Own(connection)) => self.pool.put_back(connection),
+            Some(Channel::Own(connection)) => self.pool.put_back(connection, end),
             // A stream is over when its response is.
             stream => self.channel = stream,
         }

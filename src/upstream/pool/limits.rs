@@ -11,7 +11,7 @@ use crate::upstream::tls::TlsSpec;
 use crate::upstream::{Patience, Spec};
 
 #[derive(Debug)]
-pub(super) struct Limits {
+pub(in crate::upstream) struct Limits {
     pub(super) max_connections: usize,
     pub(super) acquire_timeout: Duration,
     pub(super) connect_timeout: Duration,

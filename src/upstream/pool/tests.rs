@@ -3,8 +3,10 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use http::Request;
+use http_body_util::BodyExt as _;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncWriteExt as _, DuplexStream};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tower::util::BoxCloneSyncService;
 
 use super::super::testing::{panicking_once, pool, silent, spec};
@@ -12,6 +14,7 @@ use super::super::{Address, Io, Name};
 use super::limits::scattered;
 use super::queue::Need;
 use super::*;
+use crate::http::body::RequestBody;
 
 const ANY: Need = Need { offer: Offer::All, must_be_new: false };
 
@@ -75,6 +78,34 @@ async fn who_waits_gets_what_is_given_back() {
     assert!(matches!(pool.wait_for_one(&limits, ANY).await, Err(Error::AcquireTimeout)));
     let (next, ()) = tokio::join!(pool.wait_for_one(&limits, ANY), async { lease.give_back() });
     assert_eq!((next.is_ok(), pool.stats().open, pool.stats().created), (true, 1, 1));
+}
+
+/// Answers a request with a body of two pieces, of which the second comes after a while.
+async fn in_two_pieces(mut stream: DuplexStream, between: Duration) {
+    let mut head = [0; 1024];
+    stream.read(&mut head).await.unwrap();
+    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n1").await.unwrap();
+    tokio::time::sleep(between).await;
+    stream.write_all(b"2").await.unwrap();
+    silent(stream).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_is_idle_from_the_end_of_its_answer_on() {
+    for between in [0, 40] {
+        let server = move |stream| in_two_pieces(stream, Duration::from_secs(between));
+        let spec = Spec { idle_timeout: Duration::from_secs(30), ..spec() };
+        let (pool, limits) = (pool("http://a", &spec, server), Limits::from(&spec));
+        let mut request = Request::new(RequestBody::Empty);
+        request.headers_mut().insert("host", "a".parse().unwrap());
+        let mut sending = Sending::new(Box::new(request), None, pool.clock.now());
+        assert_eq!(pool.exchange(&mut sending, None, &limits).await, Ok(StatusCode::OK));
+        assert_eq!(sending.into_answer().collect().await.unwrap().to_bytes(), "12");
+        for (waited, is_kept) in [(29, 1), (31, 0)] {
+            pool.sweep(pool.clock.now() + Duration::from_secs(waited));
+            assert_eq!(pool.stats().idle, is_kept, "{between} s between its pieces, idle for {waited}");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
