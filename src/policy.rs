@@ -42,7 +42,7 @@ pub struct Policy {
     /// What new connections of clients are protected by.
     pub tls: Option<Tls>,
     /// From a request to its route.
-    pub router: Router<Destination>,
+    pub router: Router<Arc<Destination>>,
     /// All routes, in the order of the file.
     pub routes: Vec<Arc<Route>>,
     /// The upstreams, by name.
@@ -184,12 +184,12 @@ pub enum Collapse {
 }
 
 /// Where a pattern leads.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Destination {
     /// The route.
     pub route: Arc<Route>,
     /// What the pattern's captures are called, in their order.
-    pub captures: Arc<[Box<str>]>,
+    pub captures: Box<[Box<str>]>,
 }
 
 impl Policy {

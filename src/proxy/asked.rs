@@ -34,9 +34,8 @@ pub(crate) struct Asked {
     pub(crate) parts: Box<Parts>,
     /// What of a proxy's concern its head had when it came.
     pub(super) present: Present,
-    route: Arc<Route>,
-    /// What the pattern's captures are called, and where they are in the path.
-    names: Arc<[Box<str>]>,
+    destination: Arc<Destination>,
+    /// Where in the path its pattern's captures are.
     captures: Captures,
     pub(crate) client: ClientAddress,
     pub(crate) scheme: Scheme,
@@ -56,13 +55,13 @@ impl Asked {
     #[inline]
     pub(crate) fn new(
         (mut parts, present): (Box<Parts>, Present),
-        (Destination { route, captures: names }, captures): (Destination, Captures),
+        (destination, captures): (Arc<Destination>, Captures),
         client: ClientAddress,
         scheme: Scheme,
         has_body: bool,
         digester: Digester,
     ) -> Self {
-        if route.compress || route.taps_body() {
+        if destination.route.compress || destination.route.taps_body() {
             // One stored body for all codings, and one that can be read. Here, so that the upstream, the key and the
             // variant know of no other coding either.
             parts.headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
@@ -70,8 +69,7 @@ impl Asked {
         Self {
             parts,
             present,
-            route,
-            names,
+            destination,
             captures,
             client,
             scheme,
@@ -85,7 +83,7 @@ impl Asked {
 
     /// What happens to the requests of its kind.
     pub(crate) fn route(&self) -> &Arc<Route> {
-        &self.route
+        &self.destination.route
     }
 
     /// Whether others may share what this request asks for, or a stored response answer it.
@@ -95,13 +93,13 @@ impl Asked {
 
     /// Why it may not.
     pub(crate) fn alone(&self) -> Option<Alone> {
-        Alone::reason(&self.parts, self.has_body, &self.route)
+        Alone::reason(&self.parts, self.has_body, self.route())
     }
 
     /// Whether it is a start that may be the same as another.
     pub(crate) fn may_be_repeated(&self) -> bool {
         let is_special = |name: &HeaderName| *name == header::UPGRADE || fields::overrides_method(name);
-        self.route.dedupe.is_some()
+        self.route().dedupe.is_some()
             && !self.parts.method.is_safe()
             && !self.parts.headers.keys().any(is_special)
     }
@@ -109,7 +107,7 @@ impl Asked {
     /// Whose request it is.
     pub(crate) fn identity(&self) -> Identity {
         let known = self.identity.get_or_init(|| {
-            match self.route.identity.identify(&self.parts.headers, &self.digester) {
+            match self.route().identity.identify(&self.parts.headers, &self.digester) {
                 Identity::Known(digest) => Some(digest.to_be_bytes()),
                 Identity::Anonymous => None,
             }
@@ -128,7 +126,7 @@ impl Asked {
 
     /// The name of what it asks for, whoever asks.
     pub(crate) fn resource(&self) -> CacheKey {
-        let key = self.route.cache.key.key(&self.digester, self.scheme.as_str(), &self.parts);
+        let key = self.route().cache.key.key(&self.digester, self.scheme.as_str(), &self.parts);
         if self.client.via_trusted {
             // What such a proxy says is passed on, whoever told it so: the upstream may build its answer from it.
             return key.under_claims(fields::claims_about_the_target(&self.parts.headers), &self.digester);
@@ -142,13 +140,13 @@ impl Asked {
             Identity::Known(identity) => Some(identity),
             Identity::Anonymous => None,
         };
-        self.route.cache.storage_key(self.resource(), identity, &self.digester)
+        self.route().cache.storage_key(self.resource(), identity, &self.digester)
     }
 
     /// What it asks the store, at this time.
     pub(crate) fn query(&self, now: Instant) -> Query<'_> {
         Query {
-            policy: &self.route.cache,
+            policy: &self.route().cache,
             key: self.storage_key(),
             request: &self.parts,
             credentialed: self.is_credentialed(),
@@ -164,8 +162,8 @@ impl Asked {
     /// Whether its conditions are the origin's to evaluate where nothing is stored (RFC 9111 4.3.2). Not where the operator
     /// has all share a whole answer, nor where forebay reads it.
     pub(super) fn has_conditions_for_origin(&self) -> bool {
-        self.route.cache.mode == Mode::Standard
-            && !self.route.taps_body()
+        self.route().cache.mode == Mode::Standard
+            && !self.route().taps_body()
             && CONDITIONS.iter().any(|name| self.parts.headers.contains_key(name))
     }
 
@@ -187,7 +185,7 @@ impl Asked {
         let found = policy.router.find(&Method::GET, host, path)?;
         let mut parts = self.parts.clone();
         parts.method = Method::GET;
-        let destination = (found.route.clone(), found.captures);
+        let destination = (Arc::clone(found.route), found.captures);
         let head = (parts, self.present);
         Some(Self::new(head, destination, self.client, self.scheme, false, self.digester))
     }
@@ -200,10 +198,10 @@ impl Asked {
     fn key_of(&self, purpose: &[u8]) -> FlightKey {
         let mut digest = self.digester.begin();
         digest.add(purpose);
-        digest.add(self.route.name.as_bytes());
+        digest.add(self.route().name.as_bytes());
         digest.add(self.parts.method.as_str().as_bytes());
         digest.add(&self.resource().to_bytes());
-        match (self.identity(), self.route.collapse) {
+        match (self.identity(), self.route().collapse) {
             (Identity::Known(identity), Collapse::Identity | Collapse::Off) => {
                 digest.add(&identity.to_be_bytes());
             }
@@ -228,7 +226,7 @@ impl Asked {
 
     /// What the route's pattern captured under a name.
     pub(crate) fn capture(&self, name: &str) -> Option<&str> {
-        let index = self.names.iter().position(|known| **known == *name)?;
+        let index = self.destination.captures.iter().position(|known| **known == *name)?;
         self.captures.value(self.parts.uri.path(), index)
     }
 
@@ -257,17 +255,17 @@ impl Asked {
     /// The target without what the key ignores, where that is another one.
     fn shared_target(&self) -> Option<Uri> {
         let uri = &self.parts.uri;
-        let target = self.route.cache.key.shared_target(uri.path(), uri.query())?;
+        let target = self.route().cache.key.shared_target(uri.path(), uri.query())?;
         Uri::try_from(target).ok()
     }
 
     /// A permit of the route's pool, where it has one.
     pub(super) async fn admit(&self) -> Result<Option<Permit>, Shed> {
-        let Some(InFlight { pool, per, .. }) = &self.route.in_flight else { return Ok(None) };
+        let Some(InFlight { pool, per, .. }) = &self.route().in_flight else { return Ok(None) };
         let asking = Asking {
             per_key: per.as_ref().map(|per| self.partition(per)),
             client: self.partition(&KeySpec::client_ip()),
-            priority: self.route.priority,
+            priority: self.route().priority,
         };
         pool.admit(asking).await.map(Some)
     }

@@ -67,7 +67,7 @@ pub(crate) fn look(
     present: Present,
     scheme: Scheme,
     policy: &Policy,
-) -> Result<Option<(Destination, Captures)>, Refusal> {
+) -> Result<Option<(Arc<Destination>, Captures)>, Refusal> {
     if matches!(parts.method, Method::CONNECT | Method::TRACE) {
         return Err(Refusal::MethodNotAllowed);
     }
@@ -96,7 +96,7 @@ pub(crate) fn look(
     let host = if policy.router.looks_at_hosts() { host(&parts.headers) } else { "" };
     let found = policy.router.find(&parts.method, host, parts.uri.path()).ok_or(Refusal::NoRoute)?;
     check_readings(parts, present, host, &found.route.route, policy)?;
-    Ok(Some((found.route.clone(), found.captures)))
+    Ok(Some((Arc::clone(found.route), found.captures)))
 }
 
 /// Whether a body that has so many bytes at least may come. Asked last: the refusal belongs to a route.

@@ -45,7 +45,8 @@ pub(super) fn judge(policy: &Policy, head: &Parts) -> (Option<Winner>, Vec<Rival
     candidates.sort_by_key(|candidate| distance(&candidate.fate, path));
     let mut winner = None;
     let mut rivals = Vec::new();
-    for Candidate { route: Destination { route, captures: names }, pattern, fate } in candidates {
+    for Candidate { route: destination, pattern, fate } in candidates {
+        let Destination { route, captures: names } = &**destination;
         let (matches, why) = match fate {
             Fate::Won { captures, over } => {
                 winner = Some(Winner {

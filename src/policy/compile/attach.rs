@@ -212,10 +212,11 @@ fn cache_policy(plan: &RoutePlan<'_>, state: &State) -> CachePolicy {
     }
 }
 
-fn router(plan: &Plan<'_>, routes: &[Arc<Route>]) -> Router<Destination> {
+fn router(plan: &Plan<'_>, routes: &[Arc<Route>]) -> Router<Arc<Destination>> {
     let lead = plan.patterns().filter_map(|(pattern, index)| {
         let captures = pattern.captures().map(Box::from).collect();
-        Some((pattern.clone(), Destination { route: Arc::clone(routes.get(index)?), captures }))
+        let route = Arc::clone(routes.get(index)?);
+        Some((pattern.clone(), Arc::new(Destination { route, captures })))
     });
     // A plan has no conflicts; an empty router would answer 404, never the wrong route.
     Router::build(lead.collect()).unwrap_or_default()
