@@ -106,8 +106,10 @@ impl Default for Histogram {
 impl Histogram {
     /// Counts one duration.
     pub fn observe(&self, took: Duration) {
-        // Compared in nanoseconds, so that 1.0005 ms is not "at most 1 ms".
-        let at = BOUNDS.partition_point(|bound| Duration::from_micros(*bound) < took);
+        // Rounded up, so that 1.0005 ms is not "at most 1 ms".
+        let micros = took.as_secs().saturating_mul(1_000_000);
+        let micros = micros.saturating_add(took.subsec_nanos().div_ceil(1_000).into());
+        let at = BOUNDS.partition_point(|bound| *bound < micros);
         self.buckets.get(at).unwrap_or(&self.beyond).fetch_add(1, Relaxed);
         self.sum.add(took);
     }
