@@ -17,8 +17,9 @@ use atomic_waker::AtomicWaker;
 const MOST_LOOKS: u32 = 4;
 
 thread_local! {
-    /// Whose connection this thread is polling, by its address; 0: nobody's. What happens then is seen by that poll.
-    static POLLED: Cell<usize> = const { Cell::new(0) };
+    /// Whose connection this thread is polling, by the address of its [`User`] (0: nobody's), and whether that has brought news:
+    /// that poll sees them by itself.
+    static POLLED: Cell<(usize, bool)> = const { Cell::new((0, false)) };
 }
 
 /// The waker of one connection.
@@ -34,6 +35,7 @@ pub(super) struct Relay {
 #[derive(Debug, Default)]
 struct User {
     waiting: AtomicWaker,
+    /// From elsewhere than a poll of its own.
     has_news: AtomicBool,
 }
 
@@ -51,16 +53,13 @@ impl Relay {
         cx: &mut Context<'_>,
         mut step: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
-        if self.user.has_news.load(Ordering::Relaxed) {
-            // Nobody was polling: who brought them has taken the waker, or is about to.
-            self.is_waited_for = false;
-        }
         for _ in 0..MOST_LOOKS {
-            if let Poll::Ready(outcome) = self.unattended(&mut step) {
+            let (poll, has_own_news) = self.step(&mut step);
+            if let Poll::Ready(outcome) = poll {
                 self.forget();
                 return Poll::Ready(outcome);
             }
-            if self.user.has_news.load(Ordering::Relaxed) {
+            if has_own_news {
                 continue;
             }
             // In this order: news that find nobody waiting are seen below, later ones wake.
@@ -76,14 +75,23 @@ impl Relay {
         Poll::Pending
     }
 
-    /// Polls with nobody to wake but a user who waits already.
-    pub(super) fn unattended<T>(&self, step: impl FnOnce(&mut Context<'_>) -> T) -> T {
+    /// One step, for which nobody waits.
+    pub(super) fn unattended<T>(&mut self, step: impl FnOnce(&mut Context<'_>) -> T) -> T {
+        debug_assert!(!self.is_waited_for, "whoever waits would not be told of this step's own news");
+        self.step(step).0
+    }
+
+    /// One step, and whether it has brought news by itself.
+    fn step<T>(&mut self, step: impl FnOnce(&mut Context<'_>) -> T) -> (T, bool) {
         if self.user.has_news.load(Ordering::Relaxed) {
-            // What they are about is seen by this step; later ones are news again.
+            // What they are about is seen by this step; later ones are news again. Who brought them has taken the waker, or is
+            // about to.
             self.user.has_news.swap(false, Ordering::AcqRel);
+            self.is_waited_for = false;
         }
-        let _polled = Polled::begin(&self.user);
-        step(&mut Context::from_waker(&self.waker))
+        let polled = Polled::begin(&self.user);
+        let outcome = step(&mut Context::from_waker(&self.waker));
+        (outcome, polled.has_news())
     }
 
     /// Nobody waits any more: later news must not wake who did, nor keep him in memory.
@@ -94,14 +102,18 @@ impl Relay {
     }
 }
 
-/// While a connection is polled.
+/// While a connection is polled, perhaps within a poll of another one.
 struct Polled {
-    before: usize,
+    before: (usize, bool),
 }
 
 impl Polled {
     fn begin(user: &Arc<User>) -> Self {
-        Self { before: POLLED.replace(address(user)) }
+        Self { before: POLLED.replace((address(user), false)) }
+    }
+
+    fn has_news(&self) -> bool {
+        POLLED.get().1
     }
 }
 
@@ -121,18 +133,23 @@ impl Wake for User {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.has_news.store(true, Ordering::Release);
-        if POLLED.get() != address(self) {
-            self.waiting.wake();
+        if POLLED.get().0 == address(self) {
+            POLLED.set((address(self), true));
+            return;
         }
+        // A swap and no store: whoever sees later news must see what earlier ones are about, too.
+        self.has_news.swap(true, Ordering::AcqRel);
+        self.waiting.wake();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::AtomicU32;
+    use std::time::Duration;
 
     use super::*;
+    use crate::clock::Clock;
 
     #[derive(Default)]
     struct Wakes(AtomicU32);
@@ -213,16 +230,40 @@ mod tests {
     #[test]
     fn a_poll_inside_a_poll_leaves_the_outer_one_its_news() {
         let (mut outer, mut inner) = (Relay::default(), Relay::default());
+        let wakes = Arc::<Wakes>::default();
+        let waker = Waker::from(Arc::clone(&wakes));
+        let cx = &mut Context::from_waker(&waker);
+        assert!(outer.poll(cx, |_| Poll::<()>::Pending).is_pending());
         let mut looks = 0;
-        let polled = outer.poll(&mut Context::from_waker(Waker::noop()), |cx| {
+        let polled = outer.poll(cx, |cx| {
             looks += 1;
-            assert!(inner.poll(cx, |_| Poll::<()>::Pending).is_pending());
             if looks == 1 {
+                cx.waker().wake_by_ref();
+            }
+            assert!(inner.poll(cx, |_| Poll::<()>::Pending).is_pending());
+            // The outer one's waker waits for these.
+            if looks == 2 {
                 inner.waker.wake_by_ref();
             }
             Poll::<()>::Pending
         });
-        assert_eq!((polled, looks), (Poll::Pending, 2));
+        assert_eq!((polled, looks, wakes.0.load(Ordering::Relaxed)), (Poll::Pending, 3, 0));
+    }
+
+    #[test]
+    fn who_is_to_look_again_later_is_not_woken_twice() {
+        let mut relay = Relay::default();
+        let wakes = Arc::<Wakes>::default();
+        let waker = Waker::from(Arc::clone(&wakes));
+        let cx = &mut Context::from_waker(&waker);
+        assert!(relay.poll(cx, |_| Poll::<()>::Pending).is_pending());
+        let endless = |cx: &mut Context<'_>| {
+            cx.waker().wake_by_ref();
+            Poll::<()>::Pending
+        };
+        assert!(relay.poll(cx, endless).is_pending());
+        relay.waker.wake_by_ref();
+        assert_eq!((wakes.0.load(Ordering::Relaxed), Arc::strong_count(&wakes)), (1, 2));
     }
 
     #[test]
@@ -246,8 +287,10 @@ mod tests {
                     last if last >= round => Poll::Ready(()),
                     _ => Poll::Pending,
                 };
+                let began = Clock::start().now();
                 while relay.poll(&mut Context::from_waker(&user), &mut look).is_pending() {
-                    std::thread::park();
+                    std::thread::park_timeout(Duration::from_secs(20));
+                    assert!(began.elapsed() < Duration::from_secs(20), "news {round} are lost");
                 }
                 seen.store(round, Ordering::Relaxed);
             }
