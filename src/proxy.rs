@@ -266,7 +266,8 @@ impl Proxy {
             None if asked.may_be_repeated() => Box::pin(self.once(asked, body, exchange)).await,
             None => {
                 let reason = if asked.parts.method.is_safe() { Forward::Bypass } else { Forward::Method };
-                // As in `forward`, which would be one future more on the usual way.
+                // As in `forward`, which would be one future more on the usual way. Nothing has waited since the head was read:
+                // that moment is now.
                 let admitted = self.let_through(&asked, exchange, exchange.began).await?;
                 self.send_on(asked, body, reason, exchange, admitted).await
             }

@@ -34,6 +34,7 @@ pub(crate) struct Asked {
     pub(crate) parts: Box<Parts>,
     /// What of a proxy's concern its head had when it came.
     pub(super) present: Present,
+    /// The route, and what its pattern's captures are called.
     destination: Arc<Destination>,
     /// Where in the path its pattern's captures are.
     captures: Captures,

@@ -58,7 +58,8 @@ impl Proxy {
         self.send_on(asked, body, reason, exchange, admitted).await
     }
 
-    /// The permit, where the route has a pool, and what the upstream's limits charge; all asked for `now`.
+    /// The permit, where the route has a pool, and what the upstream's limits charge. It is let through `now`
+    /// where it need not wait.
     pub(super) async fn let_through(
         &self,
         asked: &Asked,

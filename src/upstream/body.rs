@@ -43,7 +43,8 @@ struct Received {
     patience: Duration,
     /// When the head was there.
     at: Instant,
-    /// Whether all that was read came together with the head.
+    /// Whether the first look has found all of it: it may have been there since the head, and its connection counts as idle from
+    /// then on, which is too early rather than too late.
     came_with_head: bool,
     /// Frames that were read ahead, to be read once more.
     ahead: Option<Box<Ahead>>,

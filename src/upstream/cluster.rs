@@ -30,7 +30,7 @@ pub struct Cluster {
 #[derive(Debug)]
 struct Live {
     spec: Spec,
-    /// What of it each exchange asks.
+    /// What exchanges go by; each pool has the same for dials, sweeps and those who wait.
     limits: Limits,
     pools: Vec<Arc<Pool>>,
     balancer: Balancer,
@@ -46,7 +46,7 @@ pub struct Figures {
     pub errors: Counter,
     /// Attempts that ended with their client, or with its patience, before there was a status.
     pub cancelled: Counter,
-    /// From the request handed over to the response's head.
+    /// From the request handed over, or read where it has waited for nothing since, to the response's head.
     pub first_byte: Histogram,
     /// Requests that were sent again.
     pub retries: Counter,
@@ -86,7 +86,7 @@ impl Cluster {
         Patience::from(&self.live.load().spec)
     }
 
-    /// Sends a request, `now`, and waits for the response's head; the connection stays with the response's body.
+    /// Sends a request and waits for the response's head; `now` is the time. The connection stays with the response's body.
     ///
     /// With a `commitment` the wait for the head has no limit of its own, and the commitment is made when the request
     /// begins to be sent.

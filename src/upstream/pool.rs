@@ -180,7 +180,7 @@ impl Pool {
             }
         };
         sending.is_clients_fault = upload.is_some_and(|upload| upload.fault().is_some());
-        self.judge(outcome, trial, began, sending, limits);
+        self.judge(outcome, trial, began, sending);
         outcome
     }
 
@@ -196,7 +196,9 @@ impl Pool {
             Some(lease) => Ok(lease),
             // Fails with the request still unsent: this is the one failure after which any request may be sent elsewhere.
             None => {
-                Box::pin(self.wait_for_one(limits, need)).await.inspect(|_| sending.now = self.clock.now())
+                let waited_for = Box::pin(self.wait_for_one(limits, need)).await;
+                sending.now = self.clock.now();
+                waited_for
             }
         };
         self.count(&obtained, is_counted);
@@ -237,7 +239,7 @@ impl Pool {
         Lease::new(Channel::Own(connection), Arc::clone(self))
     }
 
-    /// Gives an idle connection to whoever waits first and can use it, or keeps it. It travels as a lease: one who leaves in the
+    /// Gives a new or idle connection to whoever waits first and can use it, or keeps it. It travels as a lease: one who leaves in the
     /// moment of getting it drops it, and it must not count as open for ever.
     fn hand_over(self: &Arc<Self>, mut connection: Box<Connection>) {
         loop {
@@ -246,7 +248,7 @@ impl Pool {
                 // How old it is will be asked when it is to be used again.
                 return state.idle.push(connection);
             }
-            let (limits, now) = (self.limits.load(), connection.idle_since);
+            let (limits, now) = (self.limits.load(), self.clock.now());
             let may_be_used = !connection.is_used || self.may_be_kept(&mut connection, &limits, now);
             let first = if may_be_used { state.pop_for(&connection, &limits) } else { None };
             let Some(waiting) = first else {

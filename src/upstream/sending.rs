@@ -11,6 +11,9 @@ use super::{Commitment, Error, Server};
 use crate::http::body::{RequestBody, UploadOutcome};
 use crate::metrics::Counter;
 
+/// What the fields of a request usually take, in bytes, those of a browser included.
+const USUAL_FIELDS: usize = 1024;
+
 /// A request on its way.
 #[derive(Debug)]
 pub(super) struct Sending<'c> {
@@ -130,9 +133,6 @@ impl Drop for Sending<'_> {
         }
     }
 }
-
-/// What the fields of a request usually take, in bytes.
-const USUAL_FIELDS: usize = 512;
 
 /// A copy for a second sending. Nearly none is ever sent, so the fields are kept as text: one piece of memory, and nothing else
 /// to be dropped.

@@ -27,14 +27,20 @@ impl Lease {
 
     /// The response was read to the end, just now.
     pub(in crate::upstream) fn give_back(self) {
-        let now = self.pool.clock.now();
-        self.was_done_at(now);
+        self.was_done(None);
     }
 
-    /// The same for one that has not been used since `end`.
-    pub(in crate::upstream) fn was_done_at(mut self, end: Instant) {
+    /// It was read to the end, and the connection counts as unused since `end`.
+    pub(in crate::upstream) fn was_done_at(self, end: Instant) {
+        self.was_done(Some(end));
+    }
+
+    fn was_done(mut self, end: Option<Instant>) {
         match self.channel.take() {
-            Some(Channel::Own(connection)) => self.pool.put_back(connection, end),
+            Some(Channel::Own(connection)) => {
+                let end = end.unwrap_or_else(|| self.pool.clock.now());
+                self.pool.put_back(connection, end);
+            }
             // A stream is over when its response is.
             stream => self.channel = stream,
         }

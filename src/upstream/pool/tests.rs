@@ -9,6 +9,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tower::util::BoxCloneSyncService;
 
+use super::super::standing::BreakerRules;
 use super::super::testing::{panicking_once, pool, silent, spec};
 use super::super::{Address, Io, Name};
 use super::limits::scattered;
@@ -80,31 +81,56 @@ async fn who_waits_gets_what_is_given_back() {
     assert_eq!((next.is_ok(), pool.stats().open, pool.stats().created), (true, 1, 1));
 }
 
-/// Answers a request with a body of two pieces, of which the second comes after a while.
-async fn in_two_pieces(mut stream: DuplexStream, between: Duration) {
+/// Answers each request with these pieces, and waits so long behind each.
+async fn in_pieces(mut stream: DuplexStream, pieces: [(&str, u64); 2]) {
     let mut head = [0; 1024];
-    stream.read(&mut head).await.unwrap();
-    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n1").await.unwrap();
-    tokio::time::sleep(between).await;
-    stream.write_all(b"2").await.unwrap();
-    silent(stream).await;
+    while stream.read(&mut head).await.is_ok_and(|read| read > 0) {
+        for (piece, seconds) in pieces {
+            stream.write_all(piece.as_bytes()).await.unwrap();
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+        }
+    }
+}
+
+/// The answer to a request, by these limits.
+async fn answer(pool: &Arc<Pool>, limits: &Limits) -> http::Response<ResponseBody> {
+    let mut request = Request::new(RequestBody::Empty);
+    request.headers_mut().insert("host", "a".parse().unwrap());
+    let mut sending = Sending::new(Box::new(request), None, pool.clock.now());
+    pool.exchange(&mut sending, None, limits).await.unwrap();
+    sending.into_answer()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_is_idle_from_the_end_of_its_answer_on() {
-    for between in [0, 40] {
-        let server = move |stream| in_two_pieces(stream, Duration::from_secs(between));
+async fn a_connection_is_idle_since_the_end_of_its_answer_or_the_head_that_it_came_with() {
+    let head = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n1";
+    let whole = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n12";
+    for (pieces, idle_since) in [([(head, 40), ("2", 0)], 40), ([(whole, 0), ("", 0)], 0)] {
         let spec = Spec { idle_timeout: Duration::from_secs(30), ..spec() };
-        let (pool, limits) = (pool("http://a", &spec, server), Limits::from(&spec));
-        let mut request = Request::new(RequestBody::Empty);
-        request.headers_mut().insert("host", "a".parse().unwrap());
-        let mut sending = Sending::new(Box::new(request), None, pool.clock.now());
-        assert_eq!(pool.exchange(&mut sending, None, &limits).await, Ok(StatusCode::OK));
-        assert_eq!(sending.into_answer().collect().await.unwrap().to_bytes(), "12");
+        let pool = pool("http://a", &spec, move |stream| in_pieces(stream, pieces));
+        let response = answer(&pool, &Limits::from(&spec)).await;
+        let began = response.body().received();
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert_eq!(response.collect().await.unwrap().to_bytes(), "12");
         for (waited, is_kept) in [(29, 1), (31, 0)] {
-            pool.sweep(pool.clock.now() + Duration::from_secs(waited));
-            assert_eq!(pool.stats().idle, is_kept, "{between} s between its pieces, idle for {waited}");
+            pool.sweep(began + Duration::from_secs(idle_since + waited));
+            assert_eq!(pool.stats().idle, is_kept, "{pieces:?} {waited}");
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_fails_by_rules_that_are_gone_is_not_out_for_ever() {
+    let rules = BreakerRules { failures: 2, open: Duration::from_secs(1) };
+    let before = Spec { breaker: Some(rules), ..spec() };
+    let sick = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n";
+    for (after, is_out) in [(before.clone(), true), (Spec { breaker: None, ..before.clone() }, false)] {
+        let pool = pool("http://a", &before, move |stream| in_pieces(stream, [(sick, 0), ("", 0)]));
+        pool.reconfigure(&after);
+        for _ in 0..3 {
+            assert_eq!(answer(&pool, &Limits::from(&before)).await.status(), 503);
+        }
+        assert_eq!(pool.standing().is_doubted(), is_out);
     }
 }
 

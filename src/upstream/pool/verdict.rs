@@ -7,7 +7,6 @@ use http::StatusCode;
 use tokio::time::Instant;
 
 use super::Pool;
-use super::limits::Limits;
 use crate::upstream::Error;
 use crate::upstream::sending::Sending;
 use crate::upstream::standing::{Change, Trial};
@@ -61,7 +60,6 @@ impl Pool {
         trial: Option<Trial<'_>>,
         began: Instant,
         sending: &Sending<'_>,
-        limits: &Limits,
     ) {
         let verdict = match outcome {
             Ok(status) => Some(!is_gateway_failure(status)),
@@ -79,7 +77,9 @@ impl Pool {
         if let Some(has_succeeded) = verdict {
             // Of a failure before it was sent the request has taken no time.
             let now = if has_succeeded { sending.now } else { self.clock.now() };
-            self.tell(self.standing.judge(has_succeeded, trial, began, now, limits.breaker));
+            // By the rules in force: one that is judged by rules that are gone would be out for ever.
+            let rules = if has_succeeded { None } else { self.limits.load().breaker };
+            self.tell(self.standing.judge(has_succeeded, trial, began, now, rules));
         }
     }
 }
