@@ -1,10 +1,10 @@
-//! Who is woken when something happens on a connection: whoever uses it now, and nobody twice.
+//! Who is woken when something happens on a connection: whoever uses it now.
 //!
 //! A connection is polled by its user, inside the user's own task. Much of what it does wakes somebody: the response's
 //! head, a chunk that is wanted, a chunk that is there. Told to the task that is just polling it, each would cost one
 //! poll more of the whole client connection, for nothing; told to the last user of a kept connection, one of a stranger. So
 //! the protocol machine knows only this relay. It passes on what happens while its user waits; what happens during a poll
-//! makes that poll look once more.
+//! makes that poll look once more. (What another thread brings just then may wake the user besides, for one look in vain.)
 
 use std::cell::Cell;
 use std::sync::Arc;
