@@ -68,7 +68,8 @@ async fn demo(args: &Args) -> anyhow::Result<()> {
     let limit = limit.or_else(|| (!io::stdout().is_terminal()).then_some(UNWATCHED));
     let clock = Clock::start();
     let stop = CancellationToken::new();
-    let backend = Backend::start(clock, stop.clone()).await.context("cannot start the backend")?;
+    let backend =
+        Backend::start(clock, stop.clone(), tabs::SCANS.into()).await.context("cannot start the backend")?;
     let shipped = config::for_upstream(&format!("http://{}", backend.address()), Some(Preset::Scan));
     let reader = move || configured(&shipped);
     let app = build(&reader)?;

@@ -97,10 +97,10 @@ impl Screen {
         for port in taken {
             let _ = writeln!(out, "            port {port} is taken: another one is used");
         }
-        out += "\n  Try, twice, and look at Cache-Status:\n";
+        out += "\n  Ask as the tabs do, and look at Cache-Status:\n";
         let _ =
             writeln!(out, "      {}", self.paint("1", &format!("curl -i http://{proxy}/api/scan/status/1")));
-        out += "  Start scans; the third within a minute is one too many:\n";
+        out += "  Start a scan: two at a time are let through, everybody else is told when to come back:\n";
         let start = format!("curl -i -X POST http://{proxy}/api/scan/execute");
         let _ = writeln!(out, "      {}", self.paint("1", &start));
         let _ = match limit {

@@ -1,5 +1,5 @@
-//! A hundred browser tabs with the frontend as it was: a scan is either running, and its status is asked for once a
-//! second, or completed. Ten tabs look at each scan; when it is completed, one of them starts the next.
+//! A hundred browser tabs with the frontend as it was: each asks for the status of its scan once a second as long as it is open. Ten
+//! tabs look at each scan, the first of which are completed already; one of them starts the next as soon as forebay lets it.
 //!
 //! Every tab has an address of its own (all of 127.0.0.0/8 is this machine), as the tabs of different users have.
 
@@ -19,7 +19,6 @@ use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::net::TcpSocket;
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::task::AbortOnDropHandle;
@@ -30,8 +29,6 @@ pub(crate) const SCANS: u8 = 10;
 pub(crate) const TABS_EACH: u8 = 10;
 /// How often a tab asks.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(1);
-/// How long a completed scan is looked at before the next one is started.
-const A_LOOK: Duration = Duration::from_secs(2);
 /// How often somebody without patience presses the button.
 const IMPATIENCE: Duration = Duration::from_secs(4);
 /// Polls whose times are kept: those of the last ten seconds or so.
@@ -71,17 +68,17 @@ impl Tally {
     }
 }
 
-/// A scan and how many there were before it.
-type Scan = (u64, Arc<str>);
+/// What ten tabs look at: how many scans there were before it, and its id.
+type Scan = Arc<Mutex<(u64, Arc<str>)>>;
 
 /// Opens all tabs, and lets somebody without patience at the button.
 pub(crate) fn open(server: SocketAddr, tally: &Arc<Tally>, clock: Clock) -> JoinSet<()> {
     let mut tabs = JoinSet::new();
     let browser = |address| Browser { address, server, tally: Arc::clone(tally), clock, connection: None };
     for scan in 1..=SCANS {
-        let (current, _) = watch::channel::<Scan>((0, "".into()));
+        let current = Scan::new(Mutex::new((0, scan.to_string().into())));
         for number in 0..TABS_EACH {
-            let tab = Tab { number: number.into(), current: current.clone() };
+            let tab = Tab { number: number.into(), current: Arc::clone(&current) };
             let after = INTERVAL * u32::from(number) / u32::from(TABS_EACH)
                 + INTERVAL * u32::from(scan) / u32::from(SCANS) / u32::from(TABS_EACH);
             let browser = browser(Ipv4Addr::new(127, 0, scan, number + 1));
@@ -104,40 +101,23 @@ pub(crate) fn open(server: SocketAddr, tally: &Arc<Tally>, clock: Clock) -> Join
 
 struct Tab {
     number: u64,
-    current: watch::Sender<Scan>,
+    current: Scan,
 }
 
 impl Tab {
     async fn run(self, mut browser: Browser) {
-        let mut seen = self.current.subscribe();
         let mut polls = tokio::time::interval(INTERVAL);
         polls.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        for round in 1.. {
-            if round % u64::from(TABS_EACH) == self.number {
-                self.start(&mut browser, round).await;
-            }
-            let Ok(scan) = seen.wait_for(|(number, _)| *number >= round).await.map(|scan| scan.clone())
-            else {
-                return;
-            };
-            loop {
-                polls.tick().await;
-                if browser.poll(&scan.1).await {
-                    break;
-                }
-            }
-        }
-    }
-
-    /// Starts the scan of this round, when forebay lets it.
-    async fn start(&self, browser: &mut Browser, round: u64) {
-        if round > 1 {
-            tokio::time::sleep(A_LOOK).await;
-        }
+        let mut may_start = browser.clock.now();
         loop {
-            match browser.start().await {
-                Ok(id) => break drop(self.current.send_replace((round, id.into()))),
-                Err(wait) => tokio::time::sleep(wait).await,
+            let now = polls.tick().await;
+            let (round, id) = self.current.lock().clone();
+            let is_over = browser.poll(&id).await;
+            if is_over && round % u64::from(TABS_EACH) == self.number && may_start <= now {
+                match browser.start().await {
+                    Ok(id) => *self.current.lock() = (round + 1, id.into()),
+                    Err(wait) => may_start = now + wait,
+                }
             }
         }
     }
