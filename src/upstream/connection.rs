@@ -20,9 +20,9 @@ use tokio::time::Instant;
 use super::addresses::Route;
 use super::connect::Io;
 use super::dial::Line;
-use super::metered::{Meter, Metered, metered, unmetered};
+use super::metered::{Meter, Metered, kept_head, metered, unmetered};
 use super::relay::Relay;
-use super::sending::Sending;
+use super::sending::{Sending, read_back};
 use super::{Error, Patience};
 use crate::clock::Clock;
 use crate::clock::deadline::Deadline;
@@ -40,6 +40,8 @@ pub(super) struct Connection {
     sender: SendRequest<RequestBody>,
     /// Gone once it has ended under a request: only then does the request come back from it.
     driver: Option<Driver>,
+    /// The head of that request, if it was to be kept.
+    head: Option<Vec<u8>>,
     meter: Meter,
     relay: Relay,
     has_ended: bool,
@@ -70,6 +72,7 @@ impl Connection {
         Ok(Box::new(Self {
             sender,
             driver: Some(driver),
+            head: None,
             meter,
             relay: Relay::default(),
             has_ended: false,
@@ -92,14 +95,15 @@ impl Connection {
         let upload = sending.upload();
         let mut watch = patience.map(|patience| Watch::new(upload, sending.now, patience));
         let is_kept = std::mem::replace(&mut self.is_used, true);
-        self.meter.start();
-        let mut response = pin!(match sending.take(is_kept) {
+        // The server may just be closing a kept connection, and then the request may be sent once more.
+        self.meter.start(is_kept && sending.may_be_sent_twice());
+        let mut response = pin!(match sending.take() {
             Some(request) => self.sender.try_send_request(request),
             None => return Err(Error::ConnectionTerminated),
         });
         let (head, mut failure) = (&mut sending.head, None);
         std::future::poll_fn(|cx| {
-            let (driver, has_ended) = (&mut self.driver, &mut self.has_ended);
+            let (driver, has_ended, kept) = (&mut self.driver, &mut self.has_ended, &mut self.head);
             let answer = self.relay.poll(cx, |cx| {
                 *has_ended = *has_ended || poll_driver(driver, cx).is_ready();
                 let mut poll = || {
@@ -111,7 +115,7 @@ impl Connection {
                 let answer = poll();
                 if *has_ended && answer.is_pending() {
                     // The server has closed the connection, perhaps before it saw a byte of the request.
-                    *driver = None;
+                    *kept = driver.take().and_then(kept_of);
                     return poll();
                 }
                 answer
@@ -127,7 +131,8 @@ impl Connection {
         sending.now = self.clock.now();
         if let Some((error, unsent)) = failure {
             let error = self.cause(&error);
-            sending.failed(error, unsent);
+            let head = self.driver.take().map_or_else(|| self.head.take(), kept_of);
+            sending.failed(error, unsent, || head.as_deref().and_then(read_back).map(Box::new));
             return Err(error);
         }
         sending.head.as_mut().map_or(Err(Error::ResponseTimeout), |response| self.accept(response))
@@ -217,6 +222,11 @@ fn given_back(
 ) -> (hyper::Error, Option<Box<Request<RequestBody>>>) {
     let unsent = refused.take_message().map(Box::new);
     (refused.into_error(), unsent)
+}
+
+/// The head that was to be kept, once the connection is of no use any more.
+fn kept_of(driver: Driver) -> Option<Vec<u8>> {
+    kept_head(driver.into_parts().io)
 }
 
 /// One step of the protocol machine; ready once it has ended.

@@ -1,4 +1,7 @@
-//! The stream of a connection, watched until the head of an answer begins.
+//! The stream of a connection, watched from the head of a request until the head of its answer begins.
+//!
+//! What may have to be written twice is kept as it was written the first time: [`read_back`](super::sending::read_back) makes a
+//! request of it again.
 //!
 //! The protocol library skips interim answers without end, and does not tell whether an answer that broke off had begun.
 //! Here they are counted (RFC 9110 section 15.2), and a server that sends too many is read no further.
@@ -14,6 +17,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// The most interim answers before a final one, and the most bytes of them.
 const MOST_INTERIM: (u32, u32) = (100, 64 * 1024);
+/// The room for a head that a connection keeps, in bytes.
+const USUAL_HEAD: usize = 2048;
 /// Where the status stands in `HTTP/1.1 200 OK`.
 const STATUS: u8 = 9;
 
@@ -24,13 +29,15 @@ pub(super) struct Meter(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     requests: AtomicU32,
+    is_to_be_kept: AtomicBool,
     has_begun: AtomicBool,
     is_exceeded: AtomicBool,
 }
 
 impl Meter {
-    /// A request is sent: what comes now answers it.
-    pub(super) fn start(&self) {
+    /// A request is sent: what comes now answers it. Whether its head is kept.
+    pub(super) fn start(&self, is_kept: bool) {
+        self.0.is_to_be_kept.store(is_kept, Ordering::Relaxed);
         self.0.has_begun.store(false, Ordering::Relaxed);
         // Only its one user sends and reads on a connection.
         self.0.requests.store(self.0.requests.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
@@ -58,6 +65,8 @@ pub(super) struct Watched<I> {
     request: u32,
     place: Place,
     interim: (u32, u32),
+    /// A head that is kept, and of which request: one of an earlier request may be somebody else's.
+    kept: (u32, Vec<u8>),
 }
 
 /// Where in an answer the next byte stands.
@@ -71,7 +80,14 @@ enum Place {
 /// Puts a meter on a stream.
 pub(super) fn metered<I>(io: I, meter: Meter) -> Metered<I> {
     let place = Place::Final;
-    TokioIo::new(Watched { io: TokioIo::new(io), meter, request: 0, place, interim: (0, 0) })
+    let (interim, kept) = ((0, 0), (0, Vec::new()));
+    TokioIo::new(Watched { io: TokioIo::new(io), meter, request: 0, place, interim, kept })
+}
+
+/// The head of the latest request, where it was to be kept and has been written: the protocol library writes a head in one go.
+pub(super) fn kept_head<I>(metered: Metered<I>) -> Option<Vec<u8>> {
+    let Watched { meter, kept: (of, head), .. } = metered.into_inner();
+    (of == meter.0.requests.load(Ordering::Relaxed)).then_some(head)
 }
 
 /// The stream without its meter.
@@ -80,6 +96,18 @@ pub(super) fn unmetered<I>(metered: Metered<I>) -> I {
 }
 
 impl<I> Watched<I> {
+    /// Keeps what is about to be written, if it is to be kept and the first of its request.
+    fn keep(&mut self, pieces: &[io::IoSlice<'_>]) {
+        if self.meter.0.is_to_be_kept.load(Ordering::Relaxed) {
+            self.meter.0.is_to_be_kept.store(false, Ordering::Relaxed);
+            let (of, head) = &mut self.kept;
+            *of = self.meter.0.requests.load(Ordering::Relaxed);
+            head.clear();
+            head.shrink_to(USUAL_HEAD);
+            pieces.iter().for_each(|piece| head.extend_from_slice(piece));
+        }
+    }
+
     /// Looks at what came, as far as interim answers reach.
     fn see(&mut self, bytes: &[u8]) -> io::Result<()> {
         let request = self.meter.0.requests.load(Ordering::Relaxed);
@@ -146,7 +174,9 @@ impl<I: hyper::rt::Read + Unpin> AsyncRead for Watched<I> {
 
 impl<I: hyper::rt::Write + Unpin> AsyncWrite for Watched<I> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().io).poll_write(cx, bytes)
+        let this = self.get_mut();
+        this.keep(&[io::IoSlice::new(bytes)]);
+        Pin::new(&mut this.io).poll_write(cx, bytes)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -166,7 +196,9 @@ impl<I: hyper::rt::Write + Unpin> AsyncWrite for Watched<I> {
         cx: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().io).poll_write_vectored(cx, pieces)
+        let this = self.get_mut();
+        this.keep(pieces);
+        Pin::new(&mut this.io).poll_write_vectored(cx, pieces)
     }
 }
 
@@ -178,7 +210,7 @@ mod tests {
     fn may_come(text: &str) -> bool {
         let outcomes = [1, 7, usize::MAX].map(|length| {
             let meter = Meter::default();
-            meter.start();
+            meter.start(false);
             let mut stream = metered((), meter).into_inner();
             text.as_bytes().chunks(length).all(|piece| stream.see(piece).is_ok())
         });
@@ -205,11 +237,29 @@ mod tests {
     }
 
     #[test]
+    fn a_head_is_kept_as_it_is_first_written_and_of_the_latest_request_only() {
+        let kept = |requests: &[(bool, &[&[u8]])]| {
+            let meter = Meter::default();
+            let mut stream = metered((), meter.clone());
+            for (is_kept, writes) in requests {
+                meter.start(*is_kept);
+                writes.iter().for_each(|bytes| stream.inner_mut().keep(&[io::IoSlice::new(bytes)]));
+            }
+            kept_head(stream)
+        };
+        assert_eq!(kept(&[(true, &[b"one", b"two"])]).as_deref(), Some(b"one".as_slice()));
+        assert_eq!(kept(&[(false, &[b"one"])]), None);
+        assert_eq!(kept(&[(true, &[b"one"]), (true, &[b"two"])]).as_deref(), Some(b"two".as_slice()));
+        assert_eq!(kept(&[(true, &[b"one"]), (false, &[b"two"])]), None);
+        assert_eq!(kept(&[(true, &[b"one"]), (true, &[])]), None, "it was not written");
+    }
+
+    #[test]
     fn a_connection_tells_whether_the_latest_answer_has_begun() {
         let meter = Meter::default();
         let mut stream = metered((), meter.clone()).into_inner();
         for _ in 0..2 {
-            meter.start();
+            meter.start(false);
             assert!(!meter.has_begun());
             stream.see(b"H").unwrap();
             assert!(meter.has_begun());

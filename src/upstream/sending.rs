@@ -11,9 +11,6 @@ use super::{Commitment, Error, Server};
 use crate::http::body::{RequestBody, UploadOutcome};
 use crate::metrics::Counter;
 
-/// What the fields of a request usually take, in bytes, those of a browser included.
-const USUAL_FIELDS: usize = 1024;
-
 /// A request on its way.
 #[derive(Debug)]
 pub(super) struct Sending<'c> {
@@ -21,8 +18,6 @@ pub(super) struct Sending<'c> {
     pub(super) request: Option<Box<Request<RequestBody>>>,
     /// Whether nothing of it is to be sent twice, whatever RFC 9110 allows.
     pub(super) is_only_once: bool,
-    /// A copy of one that may be sent twice, made when a kept connection is about to be tried.
-    spare: Option<Spare>,
     /// Whether not a byte of it was sent so far, or when it last failed.
     pub(super) is_unsent: bool,
     /// Whether it last failed on a kept connection that was closed in that moment.
@@ -51,7 +46,6 @@ impl<'c> Sending<'c> {
         Self {
             request: Some(request),
             is_only_once: false,
-            spare: None,
             is_unsent: true,
             crossed_a_close: false,
             is_clients_fault: false,
@@ -86,25 +80,45 @@ impl<'c> Sending<'c> {
         self.request.as_ref()?.body().outcome()
     }
 
-    /// The request, to be sent now. On a kept connection the server may just be closing, so that a copy is worth its
-    /// price; a new connection gets none.
-    pub(super) fn take(&mut self, is_kept: bool) -> Option<Request<RequestBody>> {
+    /// Whether it may be sent twice: it is idempotent, and has no body that would be gone (RFC 9110 section 9.2.2).
+    pub(super) fn may_be_sent_twice(&self) -> bool {
+        let is_repeatable = |request: &Request<RequestBody>| {
+            request.method().is_idempotent() && request.body().is_end_stream()
+        };
+        !self.is_only_once && self.request.as_ref().is_some_and(|request| is_repeatable(request))
+    }
+
+    /// A copy of one that may be sent twice.
+    pub(super) fn copy(&self) -> Option<Box<Request<RequestBody>>> {
+        let request = self.request.as_ref().filter(|_| self.may_be_sent_twice())?;
+        let mut copy = Box::new(Request::new(RequestBody::Empty));
+        *copy.method_mut() = request.method().clone();
+        *copy.uri_mut() = request.uri().clone();
+        *copy.headers_mut() = request.headers().clone();
+        Some(copy)
+    }
+
+    /// The request, to be sent now.
+    pub(super) fn take(&mut self) -> Option<Request<RequestBody>> {
         if let Some(commitment) = self.commitment {
             commitment.make();
         }
         let request = self.request.take()?;
         self.is_unsent = false;
         self.head = None;
-        self.spare = if is_kept && !self.is_only_once { Spare::of(&request) } else { None };
         Some(*request)
     }
 
     /// It failed, not a byte of it sent where it is given back. A kept connection that turns out to be closed allows a
-    /// second sending (RFC 9110 section 9.2.2); nothing else does.
-    pub(super) fn failed(&mut self, error: Error, unsent: Option<Box<Request<RequestBody>>>) {
+    /// second sending, of the copy if there is one; nothing else does.
+    pub(super) fn failed(
+        &mut self,
+        error: Error,
+        unsent: Option<Box<Request<RequestBody>>>,
+        copy: impl FnOnce() -> Option<Box<Request<RequestBody>>>,
+    ) {
         self.is_unsent = unsent.is_some();
-        let spare = self.spare.take().filter(|_| error == Error::ConnectionTerminated);
-        self.request = unsent.or_else(|| spare.and_then(Spare::into_request).map(Box::new));
+        self.request = unsent.or_else(|| if error == Error::ConnectionTerminated { copy() } else { None });
     }
 
     pub(super) fn can_be_sent_again(&self) -> bool {
@@ -134,48 +148,36 @@ impl Drop for Sending<'_> {
     }
 }
 
-/// A copy for a second sending. Nearly none is ever sent, so the fields are kept as text: one piece of memory, and nothing else
-/// to be dropped.
-#[derive(Debug)]
-struct Spare {
-    method: Method,
-    uri: Uri,
-    /// A line for each, `name:value\n`; neither has a line feed in it, nor a name a colon (RFC 9110 section 5).
-    fields: Vec<u8>,
-}
-
-impl Spare {
-    /// Made only where a second sending is allowed: an idempotent method, and no body.
-    fn of(request: &Request<RequestBody>) -> Option<Self> {
-        if !request.method().is_idempotent() || !request.body().is_end_stream() {
-            return None;
-        }
-        let mut fields = Vec::with_capacity(USUAL_FIELDS);
-        for (name, value) in request.headers() {
-            fields.extend_from_slice(name.as_str().as_bytes());
-            fields.push(b':');
-            fields.extend_from_slice(value.as_bytes());
-            fields.push(b'\n');
-        }
-        Some(Self { method: request.method().clone(), uri: request.uri().clone(), fields })
+/// The request whose head was written in these bytes and that had no body; none where they are not all of a head. Nearly no request
+/// is ever sent twice: until then nothing is kept of it but what was written.
+pub(super) fn read_back(head: &[u8]) -> Option<Request<RequestBody>> {
+    let mut lines = head.strip_suffix(b"\r\n\r\n")?.split(|byte| *byte == b'\n');
+    let mut words = lines.next()?.split(|byte| *byte == b' ');
+    let mut request = Request::new(RequestBody::Empty);
+    *request.method_mut() = Method::from_bytes(words.next()?).ok()?;
+    *request.uri_mut() = Uri::try_from(words.next()?).ok()?;
+    for line in lines {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let mut halves = line.splitn(2, |byte| *byte == b':');
+        let (name, value) = (halves.next()?, halves.next()?.strip_prefix(b" ")?);
+        request
+            .headers_mut()
+            .append(HeaderName::from_bytes(name).ok()?, HeaderValue::from_bytes(value).ok()?);
     }
-
-    /// The request once more; none where a line does not read as it was written.
-    fn into_request(self) -> Option<Request<RequestBody>> {
-        let mut request = Request::new(RequestBody::Empty);
-        for line in self.fields.split_inclusive(|byte| *byte == b'\n') {
-            let mut halves = line.strip_suffix(b"\n")?.splitn(2, |byte| *byte == b':');
-            let name = HeaderName::from_bytes(halves.next()?).ok()?;
-            request.headers_mut().append(name, HeaderValue::from_bytes(halves.next()?).ok()?);
-        }
-        *request.method_mut() = self.method;
-        *request.uri_mut() = self.uri;
-        Some(request)
-    }
+    Some(request)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::future::Future as _;
+    use std::pin::Pin;
+    use std::task::Poll;
+
+    use http::request::Builder;
+    use hyper::client::conn::http1;
+    use hyper_util::rt::TokioIo;
+
+    use super::super::metered::{Meter, kept_head, metered};
     use super::*;
     use crate::clock::Clock;
 
@@ -184,23 +186,35 @@ mod tests {
         Sending::new(Box::new(request), None, Clock::start().now())
     }
 
-    #[test]
-    fn a_second_sending_is_the_same_request() {
-        let request = Request::builder()
-            .method("GET")
-            .uri("/scan/1?a=b:c")
-            .header("host", "scan:8000")
-            .header("cookie", "a=1; b=\u{fc}")
-            .header("accept", "")
-            .header("x-list", "one")
-            .header("x-bytes", b"\xff\t:\x80".as_slice())
-            .header("x-list", "two: 2")
-            .header("x-".repeat(100), "\tblanks \t")
-            .body(RequestBody::Empty)
-            .unwrap();
-        let again = Spare::of(&request).unwrap().into_request().unwrap();
+    #[tokio::test]
+    async fn a_second_sending_is_the_same_request() {
+        let long = "x-".repeat(100);
+        let request = || {
+            let request = Request::builder().method("PROPFIND").uri("/scan/1?a=b:c");
+            let fields: [(&str, &[u8]); 7] = [
+                ("host", b"scan:8000"),
+                ("cookie", b"a=1; b=\xfc"),
+                ("accept", b""),
+                ("x-list", b"one"),
+                ("x-bytes", b"\xff\t:\x80"),
+                ("x-list", b"two: 2"),
+                (&long, b"\tblanks \t"),
+            ];
+            let add = |request: Builder, (name, value)| request.header(name, value);
+            fields.into_iter().fold(request, add).body(RequestBody::Empty).unwrap()
+        };
+        let (near, _far) = tokio::io::duplex(4096);
+        let meter = Meter::default();
+        let io = metered(TokioIo::new(near), meter.clone());
+        let (mut sender, mut driver) = http1::handshake(io).await.unwrap();
+        meter.start(true);
+        let _answer = sender.send_request(request());
+        assert!(std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut driver).poll(cx))).await.is_pending());
+        let head = kept_head(driver.into_parts().io).unwrap();
+        let (again, request) = (read_back(&head).unwrap(), request());
         assert_eq!((again.method(), again.uri()), (request.method(), request.uri()));
         assert!(again.headers().iter().eq(request.headers()));
+        assert!((0..head.len()).all(|length| read_back(&head[..length]).is_none()));
     }
 
     #[test]
@@ -214,20 +228,18 @@ mod tests {
             ("PATCH", false),
             ("SCAN", false),
         ] {
-            for (is_kept, error, allows) in [
-                (true, Error::ConnectionTerminated, true),
-                (false, Error::ConnectionTerminated, false),
-                (true, Error::ResponseTimeout, false),
-                (true, Error::InvalidResponse, false),
+            for (error, allows) in [
+                (Error::ConnectionTerminated, true),
+                (Error::ResponseTimeout, false),
+                (Error::InvalidResponse, false),
             ] {
                 let mut sending = sending(method);
-                assert!(sending.take(is_kept).is_some());
-                sending.failed(error, None);
-                assert_eq!(
-                    sending.can_be_sent_again(),
-                    is_idempotent && allows,
-                    "{method} {is_kept} {error:?}"
-                );
+                assert_eq!(sending.may_be_sent_twice(), is_idempotent, "{method}");
+                let copy = sending.copy();
+                assert_eq!(copy.is_some(), is_idempotent, "{method}");
+                assert!(sending.take().is_some());
+                sending.failed(error, None, || copy);
+                assert_eq!(sending.can_be_sent_again(), is_idempotent && allows, "{method} {error:?}");
             }
         }
     }
@@ -239,9 +251,9 @@ mod tests {
             let before = cancelled.value();
             let mut sending = sending("GET");
             sending.cancelled = Some(&cancelled);
-            let request = if is_sent { sending.take(true) } else { None };
+            let request = if is_sent { sending.take() } else { None };
             if fails {
-                sending.failed(Error::ConnectionTerminated, request.map(Box::new));
+                sending.failed(Error::ConnectionTerminated, request.map(Box::new), || None);
             }
             if has_ended {
                 sending.cancelled = None;
@@ -258,8 +270,8 @@ mod tests {
     #[test]
     fn what_was_not_sent_may_be_sent_whatever_it_is() {
         let mut sending = sending("POST");
-        let request = sending.take(true);
-        sending.failed(Error::ConnectionTerminated, request.map(Box::new));
+        let request = sending.take();
+        sending.failed(Error::ConnectionTerminated, request.map(Box::new), || None);
         assert!(sending.can_be_sent_again());
     }
 }

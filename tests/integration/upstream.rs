@@ -171,6 +171,29 @@ async fn a_stale_connection_costs_a_get_one_retry_that_nobody_sees() {
 }
 
 #[tokio::test]
+async fn what_is_sent_again_is_the_request_itself_and_never_the_one_before_it() {
+    let origin = Origin::start();
+    // The third request on a connection finds it closed.
+    origin.close_connections_after(2);
+    let proxy = Proxy::start(&origin, "").await;
+    let get = async |nth: u32| {
+        let (target, who) = (format!("/get/{nth}?of={nth}"), format!("who={nth}"));
+        let answer = proxy.send(&request(&format!("GET {target}")).field("Cookie", &who)).await;
+        let seen = origin.only(&format!("/get/{nth}"));
+        assert_eq!((answer.status(), &*seen.target, seen.field("cookie")), (200, &*target, Some(&*who)));
+    };
+    get(1).await;
+    get(2).await;
+    proxy.send(&request("POST /post")).await.assert_problem(502);
+    assert_eq!((origin.count("POST /post"), origin.count("/get/*"), origin.connections()), (0, 2, 1));
+    for nth in 3..=5 {
+        get(nth).await;
+    }
+    assert_eq!((origin.count("/get/*"), origin.connections()), (5, 3));
+    assert_eq!(proxy.metric("forebay_upstream_retries_total", &[]).await, 1.0);
+}
+
+#[tokio::test]
 async fn a_second_sending_does_not_try_another_kept_connection() {
     let origin = Origin::start();
     origin.close_connections_after(1);
