@@ -10,7 +10,8 @@ use parking_lot::Mutex;
 /// A bell; silent until somebody asks to be called.
 #[derive(Debug, Default)]
 pub struct Bell(
-    /// Nothing is done with a waker under the lock: nobody knows what it does.
+    /// Who is called under the lock puts himself on a list, and no more: no waker of a task or of one of our own polls anything. To
+    /// clone it and call the clone would cost two atomic operations more each time.
     Mutex<Option<Waker>>,
 );
 
@@ -25,9 +26,8 @@ impl Bell {
 
     /// Something has happened.
     pub fn ring(&self) {
-        let waiting = self.0.lock().clone();
-        if let Some(waiting) = waiting {
-            waiting.wake();
+        if let Some(waiting) = &*self.0.lock() {
+            waiting.wake_by_ref();
         }
     }
 }

@@ -2,11 +2,12 @@
 //!
 //! A timer in tokio's wheel costs a lock to set and another to cancel. Most deadlines of a proxy are moved on long
 //! before they pass: so this one leaves its timer where it is, looks at the real deadline when the timer fires, and only
-//! then sets it anew. Moving a deadline to an *earlier* time than the timer's sets the timer at once.
+//! then sets it anew. Moving a deadline to an *earlier* time than the timer's sets the timer at once. Who waits already is
+//! not put down again.
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -15,6 +16,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 pub struct Deadline {
     at: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
+    /// Whom the timer wakes.
+    waiting: Option<Waker>,
 }
 
 impl Deadline {
@@ -34,6 +37,10 @@ impl Deadline {
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
         if timer.deadline() > at {
             timer.as_mut().reset(at);
+        } else if !timer.is_elapsed()
+            && self.waiting.as_ref().is_some_and(|waiting| waiting.will_wake(cx.waker()))
+        {
+            return Poll::Pending;
         }
         while timer.as_mut().poll(cx).is_ready() {
             if timer.deadline() >= at {
@@ -41,6 +48,7 @@ impl Deadline {
             }
             timer.as_mut().reset(at);
         }
+        self.waiting = Some(cx.waker().clone());
         Poll::Pending
     }
 }

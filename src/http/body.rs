@@ -85,8 +85,8 @@ pub enum RequestBody {
     /// None.
     #[default]
     Empty,
-    /// A client's that was read already.
-    Whole(Bytes),
+    /// A client's that was read already. In a box, as nearly no request has one: all of them are copied often.
+    Whole(Box<Bytes>),
     /// A client's, while it arrives.
     Upload(Box<Upload>),
 }
@@ -164,7 +164,7 @@ impl Body for RequestBody {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
             Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut **bytes))))),
             Self::Upload(upload) => upload.poll_frame(cx),
         }
     }

@@ -170,7 +170,7 @@ impl Proxy {
             boxed::in_place(|| Request::from_parts(asked.into_outgoing(exchange), body))
         };
         if let Some((read, _room)) = read {
-            return (whole(asked, RequestBody::Whole(read)), None);
+            return (whole(asked, RequestBody::Whole(Box::new(read))), None);
         }
         let Some(incoming) = body.take().filter(|_| has_body) else {
             return (whole(asked, RequestBody::Empty), None);

@@ -80,7 +80,7 @@ impl Channel {
     /// Ready when nothing has come for `limit`; to be asked while waiting for a chunk.
     pub(super) fn poll_stalled(&mut self, limit: Duration, cx: &mut Context<'_>) -> Poll<()> {
         match self {
-            Self::Own(connection) => connection.poll_stalled(limit, cx),
+            Self::Own(connection) => connection.poll_stalled(limit),
             Self::Stream(stream) => stream.poll_stalled(limit, cx),
         }
     }

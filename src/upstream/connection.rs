@@ -124,7 +124,7 @@ impl Connection {
                 return Poll::Ready(());
             }
             self.timer.set(watch.as_mut().map(|watch| watch.deadline(self.clock)));
-            self.timer.poll_passed(cx)
+            self.poll_timer()
         })
         .await;
         self.timer.set(None);
@@ -179,11 +179,16 @@ impl Connection {
     }
 
     /// Ready when nothing has come for `limit`; to be asked while waiting for a chunk.
-    pub(super) fn poll_stalled(&mut self, limit: Duration, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll_stalled(&mut self, limit: Duration) -> Poll<()> {
         if !self.timer.is_set() {
             self.timer.set(Some(self.clock.now() + limit));
         }
-        self.timer.poll_passed(cx)
+        self.poll_timer()
+    }
+
+    /// The timer calls the relay, and need not be told of each user. To be asked by one who waits for news of the connection already.
+    fn poll_timer(&mut self) -> Poll<()> {
+        self.timer.poll_passed(&mut Context::from_waker(self.relay.waker()))
     }
 
     /// A chunk came: the wait begins anew.

@@ -75,6 +75,11 @@ impl Relay {
         Poll::Pending
     }
 
+    /// Calls whoever waits, and stays the same over all users.
+    pub(super) fn waker(&self) -> &Waker {
+        &self.waker
+    }
+
     /// One step, for which nobody waits.
     pub(super) fn unattended<T>(&mut self, step: impl FnOnce(&mut Context<'_>) -> T) -> T {
         debug_assert!(!self.is_waited_for, "whoever waits would not be told of this step's own news");
