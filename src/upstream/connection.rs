@@ -98,7 +98,8 @@ impl Connection {
         // The server may just be closing a kept connection, and then the request may be sent once more.
         self.meter.start(is_kept && sending.may_be_sent_twice());
         let mut response = pin!(match sending.take() {
-            Some(request) => self.sender.try_send_request(request),
+            // That there is a request is news to the protocol machine, which is polled next anyway.
+            Some(request) => self.relay.unattended(|_| self.sender.try_send_request(request)),
             None => return Err(Error::ConnectionTerminated),
         });
         let (head, mut failure) = (&mut sending.head, None);
