@@ -10,8 +10,8 @@ use parking_lot::Mutex;
 /// A bell; silent until somebody asks to be called.
 #[derive(Debug, Default)]
 pub struct Bell(
-    /// Who is called under the lock puts himself on a list, and no more: no waker of a task or of one of our own polls anything. To
-    /// clone it and call the clone would cost two atomic operations more each time.
+    /// Wakers are called under the lock: those of the runtime and our own queue a task and poll nothing, so that none comes back
+    /// here. To call a clone would cost two atomic operations more.
     Mutex<Option<Waker>>,
 );
 

@@ -26,6 +26,7 @@ mod tend;
 #[cfg(test)]
 mod testing;
 mod tls;
+mod written;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

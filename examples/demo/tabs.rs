@@ -1,5 +1,6 @@
 //! A hundred browser tabs with the frontend as it was: each asks for the status of its scan once a second as long as it is open. Ten
-//! tabs look at each scan, the first of which are completed already; one of them starts the next as soon as forebay lets it.
+//! tabs look at each scan. The first ten scans are completed from the start; one tab of each ten starts the next as soon as forebay
+//! lets it.
 //!
 //! Every tab has an address of its own (all of 127.0.0.0/8 is this machine), as the tabs of different users have.
 
@@ -68,17 +69,22 @@ impl Tally {
     }
 }
 
-/// What ten tabs look at: how many scans there were before it, and its id.
-type Scan = Arc<Mutex<(u64, Arc<str>)>>;
+/// The scan that ten tabs look at.
+#[derive(Clone)]
+struct Shown {
+    /// How many they have looked at before.
+    round: u64,
+    id: Arc<str>,
+}
 
 /// Opens all tabs, and lets somebody without patience at the button.
 pub(crate) fn open(server: SocketAddr, tally: &Arc<Tally>, clock: Clock) -> JoinSet<()> {
     let mut tabs = JoinSet::new();
     let browser = |address| Browser { address, server, tally: Arc::clone(tally), clock, connection: None };
     for scan in 1..=SCANS {
-        let current = Scan::new(Mutex::new((0, scan.to_string().into())));
+        let shown = Arc::new(Mutex::new(Shown { round: 0, id: scan.to_string().into() }));
         for number in 0..TABS_EACH {
-            let tab = Tab { number: number.into(), current: Arc::clone(&current) };
+            let tab = Tab { number: number.into(), shown: Arc::clone(&shown) };
             let after = INTERVAL * u32::from(number) / u32::from(TABS_EACH)
                 + INTERVAL * u32::from(scan) / u32::from(SCANS) / u32::from(TABS_EACH);
             let browser = browser(Ipv4Addr::new(127, 0, scan, number + 1));
@@ -101,7 +107,7 @@ pub(crate) fn open(server: SocketAddr, tally: &Arc<Tally>, clock: Clock) -> Join
 
 struct Tab {
     number: u64,
-    current: Scan,
+    shown: Arc<Mutex<Shown>>,
 }
 
 impl Tab {
@@ -111,11 +117,11 @@ impl Tab {
         let mut may_start = browser.clock.now();
         loop {
             let now = polls.tick().await;
-            let (round, id) = self.current.lock().clone();
+            let Shown { round, id } = self.shown.lock().clone();
             let is_over = browser.poll(&id).await;
             if is_over && round % u64::from(TABS_EACH) == self.number && may_start <= now {
                 match browser.start().await {
-                    Ok(id) => *self.current.lock() = (round + 1, id.into()),
+                    Ok(id) => *self.shown.lock() = Shown { round: round + 1, id: id.into() },
                     Err(wait) => may_start = now + wait,
                 }
             }

@@ -2,8 +2,8 @@
 //!
 //! A timer in tokio's wheel costs a lock to set and another to cancel. Most deadlines of a proxy are moved on long
 //! before they pass: so this one leaves its timer where it is, looks at the real deadline when the timer fires, and only
-//! then sets it anew. Moving a deadline to an *earlier* time than the timer's sets the timer at once. Who waits already is
-//! not put down again.
+//! then sets it anew. Moving a deadline to an *earlier* time than the timer's sets the timer at once. A task that waits
+//! already is not registered again.
 
 use std::future::Future;
 use std::pin::Pin;

@@ -85,7 +85,7 @@ pub enum RequestBody {
     /// None.
     #[default]
     Empty,
-    /// A client's that was read already. In a box, as nearly no request has one: all of them are copied often.
+    /// A client's that was read already. In a box, as few requests have one, and each is copied at the size of the largest.
     Whole(Box<Bytes>),
     /// A client's, while it arrives.
     Upload(Box<Upload>),

@@ -20,9 +20,9 @@ use tokio::time::Instant;
 use super::addresses::Route;
 use super::connect::Io;
 use super::dial::Line;
-use super::metered::{Meter, Metered, kept_head, metered, unmetered};
+use super::metered::{Meter, Metered, metered, unmetered, written};
 use super::relay::Relay;
-use super::sending::{Sending, read_back};
+use super::sending::Sending;
 use super::{Error, Patience};
 use crate::clock::Clock;
 use crate::clock::deadline::Deadline;
@@ -40,8 +40,6 @@ pub(super) struct Connection {
     sender: SendRequest<RequestBody>,
     /// Gone once it has ended under a request: only then does the request come back from it.
     driver: Option<Driver>,
-    /// The head of that request, if it was to be kept.
-    head: Option<Vec<u8>>,
     meter: Meter,
     relay: Relay,
     has_ended: bool,
@@ -72,7 +70,6 @@ impl Connection {
         Ok(Box::new(Self {
             sender,
             driver: Some(driver),
-            head: None,
             meter,
             relay: Relay::default(),
             has_ended: false,
@@ -98,13 +95,13 @@ impl Connection {
         // The server may just be closing a kept connection, and then the request may be sent once more.
         self.meter.start(is_kept && sending.may_be_sent_twice());
         let mut response = pin!(match sending.take() {
-            // That there is a request is news to the protocol machine, which is polled next anyway.
+            // Handing it over wakes the protocol machine for nothing: it is polled next.
             Some(request) => self.relay.unattended(|_| self.sender.try_send_request(request)),
             None => return Err(Error::ConnectionTerminated),
         });
-        let (head, mut failure) = (&mut sending.head, None);
+        let (head, mut failure, mut again) = (&mut sending.head, None, None);
         std::future::poll_fn(|cx| {
-            let (driver, has_ended, kept) = (&mut self.driver, &mut self.has_ended, &mut self.head);
+            let (driver, has_ended) = (&mut self.driver, &mut self.has_ended);
             let answer = self.relay.poll(cx, |cx| {
                 *has_ended = *has_ended || poll_driver(driver, cx).is_ready();
                 let mut poll = || {
@@ -116,7 +113,7 @@ impl Connection {
                 let answer = poll();
                 if *has_ended && answer.is_pending() {
                     // The server has closed the connection, perhaps before it saw a byte of the request.
-                    *kept = driver.take().and_then(kept_of);
+                    again = driver.take().and_then(written_by);
                     return poll();
                 }
                 answer
@@ -132,8 +129,8 @@ impl Connection {
         sending.now = self.clock.now();
         if let Some((error, unsent)) = failure {
             let error = self.cause(&error);
-            let head = self.driver.take().map_or_else(|| self.head.take(), kept_of);
-            sending.failed(error, unsent, || head.as_deref().and_then(read_back).map(Box::new));
+            let again = again.or_else(|| self.driver.take().and_then(written_by));
+            sending.failed(error, unsent, again.map(Box::new));
             return Err(error);
         }
         sending.head.as_mut().map_or(Err(Error::ResponseTimeout), |response| self.accept(response))
@@ -230,9 +227,9 @@ fn given_back(
     (refused.into_error(), unsent)
 }
 
-/// The head that was to be kept, once the connection is of no use any more.
-fn kept_of(driver: Driver) -> Option<Vec<u8>> {
-    kept_head(driver.into_parts().io)
+/// The request that a connection which is of no use any more has written last, if it may be sent once more.
+fn written_by(driver: Driver) -> Option<Request<RequestBody>> {
+    written(driver.into_parts().io)
 }
 
 /// One step of the protocol machine; ready once it has ended.

@@ -1,7 +1,6 @@
 //! The stream of a connection, watched from the head of a request until the head of its answer begins.
 //!
-//! What may have to be written twice is kept as it was written the first time: [`read_back`](super::sending::read_back) makes a
-//! request of it again.
+//! A head that may have to be sent twice is recorded as it goes out.
 //!
 //! The protocol library skips interim answers without end, and does not tell whether an answer that broke off had begun.
 //! Here they are counted (RFC 9110 section 15.2), and a server that sends too many is read no further.
@@ -12,32 +11,34 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Poll};
 
+use http::Request;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::written::Written;
+use crate::http::body::RequestBody;
+
 /// The most interim answers before a final one, and the most bytes of them.
 const MOST_INTERIM: (u32, u32) = (100, 64 * 1024);
-/// The room for a head that a connection keeps, in bytes.
-const USUAL_HEAD: usize = 2048;
 /// Where the status stands in `HTTP/1.1 200 OK`.
 const STATUS: u8 = 9;
 
-/// What has come of the answer to the latest request.
+/// What the user of a connection and its stream tell each other of the latest request.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Meter(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
     requests: AtomicU32,
-    is_to_be_kept: AtomicBool,
+    is_to_be_recorded: AtomicBool,
     has_begun: AtomicBool,
     is_exceeded: AtomicBool,
 }
 
 impl Meter {
-    /// A request is sent: what comes now answers it. Whether its head is kept.
-    pub(super) fn start(&self, is_kept: bool) {
-        self.0.is_to_be_kept.store(is_kept, Ordering::Relaxed);
+    /// A request is about to be sent, whose head is to be recorded or not: what comes from now on answers it.
+    pub(super) fn start(&self, is_to_be_recorded: bool) {
+        self.0.is_to_be_recorded.store(is_to_be_recorded, Ordering::Relaxed);
         self.0.has_begun.store(false, Ordering::Relaxed);
         // Only its one user sends and reads on a connection.
         self.0.requests.store(self.0.requests.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
@@ -65,8 +66,7 @@ pub(super) struct Watched<I> {
     request: u32,
     place: Place,
     interim: (u32, u32),
-    /// A head that is kept, and of which request: one of an earlier request may be somebody else's.
-    kept: (u32, Vec<u8>),
+    written: Written,
 }
 
 /// Where in an answer the next byte stands.
@@ -80,14 +80,14 @@ enum Place {
 /// Puts a meter on a stream.
 pub(super) fn metered<I>(io: I, meter: Meter) -> Metered<I> {
     let place = Place::Final;
-    let (interim, kept) = ((0, 0), (0, Vec::new()));
-    TokioIo::new(Watched { io: TokioIo::new(io), meter, request: 0, place, interim, kept })
+    let written = Written::default();
+    TokioIo::new(Watched { io: TokioIo::new(io), meter, request: 0, place, interim: (0, 0), written })
 }
 
-/// The head of the latest request, where it was to be kept and has been written: the protocol library writes a head in one go.
-pub(super) fn kept_head<I>(metered: Metered<I>) -> Option<Vec<u8>> {
-    let Watched { meter, kept: (of, head), .. } = metered.into_inner();
-    (of == meter.0.requests.load(Ordering::Relaxed)).then_some(head)
+/// The latest request, if its head was to be recorded and its writing has begun.
+pub(super) fn written<I>(metered: Metered<I>) -> Option<Request<RequestBody>> {
+    let Watched { meter, written, .. } = metered.into_inner();
+    written.into_request(meter.0.requests.load(Ordering::Relaxed))
 }
 
 /// The stream without its meter.
@@ -96,15 +96,12 @@ pub(super) fn unmetered<I>(metered: Metered<I>) -> I {
 }
 
 impl<I> Watched<I> {
-    /// Keeps what is about to be written, if it is to be kept and the first of its request.
-    fn keep(&mut self, pieces: &[io::IoSlice<'_>]) {
-        if self.meter.0.is_to_be_kept.load(Ordering::Relaxed) {
-            self.meter.0.is_to_be_kept.store(false, Ordering::Relaxed);
-            let (of, head) = &mut self.kept;
-            *of = self.meter.0.requests.load(Ordering::Relaxed);
-            head.clear();
-            head.shrink_to(USUAL_HEAD);
-            pieces.iter().for_each(|piece| head.extend_from_slice(piece));
+    /// Looks at what is about to be written: the first of a request may be to be recorded.
+    pub(super) fn record(&mut self, pieces: &[io::IoSlice<'_>]) {
+        let meter = &self.meter.0;
+        if meter.is_to_be_recorded.load(Ordering::Relaxed) {
+            meter.is_to_be_recorded.store(false, Ordering::Relaxed);
+            self.written.record(meter.requests.load(Ordering::Relaxed), pieces);
         }
     }
 
@@ -175,7 +172,7 @@ impl<I: hyper::rt::Read + Unpin> AsyncRead for Watched<I> {
 impl<I: hyper::rt::Write + Unpin> AsyncWrite for Watched<I> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        this.keep(&[io::IoSlice::new(bytes)]);
+        this.record(&[io::IoSlice::new(bytes)]);
         Pin::new(&mut this.io).poll_write(cx, bytes)
     }
 
@@ -197,7 +194,7 @@ impl<I: hyper::rt::Write + Unpin> AsyncWrite for Watched<I> {
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        this.keep(pieces);
+        this.record(pieces);
         Pin::new(&mut this.io).poll_write_vectored(cx, pieces)
     }
 }
@@ -234,24 +231,6 @@ mod tests {
         let head = |length| format!("HTTP/1.1 103 Early Hints\r\nlink: {}\r\n\r\n", "x".repeat(length));
         assert!(may_come(&head(60_000)));
         assert!(!may_come(&head(70_000)));
-    }
-
-    #[test]
-    fn a_head_is_kept_as_it_is_first_written_and_of_the_latest_request_only() {
-        let kept = |requests: &[(bool, &[&[u8]])]| {
-            let meter = Meter::default();
-            let mut stream = metered((), meter.clone());
-            for (is_kept, writes) in requests {
-                meter.start(*is_kept);
-                writes.iter().for_each(|bytes| stream.inner_mut().keep(&[io::IoSlice::new(bytes)]));
-            }
-            kept_head(stream)
-        };
-        assert_eq!(kept(&[(true, &[b"one", b"two"])]).as_deref(), Some(b"one".as_slice()));
-        assert_eq!(kept(&[(false, &[b"one"])]), None);
-        assert_eq!(kept(&[(true, &[b"one"]), (true, &[b"two"])]).as_deref(), Some(b"two".as_slice()));
-        assert_eq!(kept(&[(true, &[b"one"]), (false, &[b"two"])]), None);
-        assert_eq!(kept(&[(true, &[b"one"]), (true, &[])]), None, "it was not written");
     }
 
     #[test]

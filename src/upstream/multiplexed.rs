@@ -168,7 +168,7 @@ impl Stream {
         }
         let (upload, clock) = (sending.upload(), self.connection.clock);
         let mut watch = patience.map(|patience| Watch::new(upload, sending.now, patience));
-        // A stream may be refused, or meet a goodbye, at any time: a copy is always worth its price.
+        // A stream may be refused, or meet a goodbye, at any time, and its head is written compressed: a copy is worth its price.
         let copy = sending.copy();
         let Some(request) = sending.take() else { return Err(Error::ConnectionTerminated) };
         let request = to_http_2(request, &self.connection.scheme)?;
@@ -196,7 +196,7 @@ impl Stream {
                 let unsent = refused.take_message();
                 self.connection.is_spent.fetch_or(unsent.is_some(), Ordering::Relaxed);
                 let error = cause(&refused.into_error());
-                sending.failed(error, unsent.map(to_http_1).map(Box::new), || copy);
+                sending.failed(error, unsent.map(to_http_1).map(Box::new), copy);
                 Err(error)
             }
             None => Err(Error::ResponseTimeout),

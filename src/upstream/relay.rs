@@ -80,7 +80,8 @@ impl Relay {
         &self.waker
     }
 
-    /// One step, for which nobody waits.
+    /// One step, for which nobody waits. News that came before are forgotten: a step that does not drive the connection is to be
+    /// followed by a poll.
     pub(super) fn unattended<T>(&mut self, step: impl FnOnce(&mut Context<'_>) -> T) -> T {
         debug_assert!(!self.is_waited_for, "whoever waits would not be told of this step's own news");
         self.step(step).0

@@ -1,7 +1,7 @@
 //! A request on its way, from server to server until one takes it, and what comes back for it.
 
-use http::header::{HeaderName, HeaderValue, UPGRADE};
-use http::{Method, Request, Response, Uri};
+use http::header::UPGRADE;
+use http::{Request, Response};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use tokio::time::Instant;
@@ -80,7 +80,8 @@ impl<'c> Sending<'c> {
         self.request.as_ref()?.body().outcome()
     }
 
-    /// Whether it may be sent twice: it is idempotent, and has no body that would be gone (RFC 9110 section 9.2.2).
+    /// Whether it may be sent twice: it is idempotent, and has no body that would be gone (RFC 9110 section 9.2.2). To be asked before
+    /// it is taken.
     pub(super) fn may_be_sent_twice(&self) -> bool {
         let is_repeatable = |request: &Request<RequestBody>| {
             request.method().is_idempotent() && request.body().is_end_stream()
@@ -109,16 +110,16 @@ impl<'c> Sending<'c> {
         Some(*request)
     }
 
-    /// It failed, not a byte of it sent where it is given back. A kept connection that turns out to be closed allows a
-    /// second sending, of the copy if there is one; nothing else does.
+    /// It failed; `unsent` is the request where not a byte of it was sent. Else a connection that ended without an answer allows a
+    /// second sending, of `again`; nothing else does.
     pub(super) fn failed(
         &mut self,
         error: Error,
         unsent: Option<Box<Request<RequestBody>>>,
-        copy: impl FnOnce() -> Option<Box<Request<RequestBody>>>,
+        again: Option<Box<Request<RequestBody>>>,
     ) {
         self.is_unsent = unsent.is_some();
-        self.request = unsent.or_else(|| if error == Error::ConnectionTerminated { copy() } else { None });
+        self.request = unsent.or(again.filter(|_| error == Error::ConnectionTerminated));
     }
 
     pub(super) fn can_be_sent_again(&self) -> bool {
@@ -148,36 +149,8 @@ impl Drop for Sending<'_> {
     }
 }
 
-/// The request whose head was written in these bytes and that had no body; none where they are not all of a head. Nearly no request
-/// is ever sent twice: until then nothing is kept of it but what was written.
-pub(super) fn read_back(head: &[u8]) -> Option<Request<RequestBody>> {
-    let mut lines = head.strip_suffix(b"\r\n\r\n")?.split(|byte| *byte == b'\n');
-    let mut words = lines.next()?.split(|byte| *byte == b' ');
-    let mut request = Request::new(RequestBody::Empty);
-    *request.method_mut() = Method::from_bytes(words.next()?).ok()?;
-    *request.uri_mut() = Uri::try_from(words.next()?).ok()?;
-    for line in lines {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        let mut halves = line.splitn(2, |byte| *byte == b':');
-        let (name, value) = (halves.next()?, halves.next()?.strip_prefix(b" ")?);
-        request
-            .headers_mut()
-            .append(HeaderName::from_bytes(name).ok()?, HeaderValue::from_bytes(value).ok()?);
-    }
-    Some(request)
-}
-
 #[cfg(test)]
 mod tests {
-    use std::future::Future as _;
-    use std::pin::Pin;
-    use std::task::Poll;
-
-    use http::request::Builder;
-    use hyper::client::conn::http1;
-    use hyper_util::rt::TokioIo;
-
-    use super::super::metered::{Meter, kept_head, metered};
     use super::*;
     use crate::clock::Clock;
 
@@ -186,39 +159,8 @@ mod tests {
         Sending::new(Box::new(request), None, Clock::start().now())
     }
 
-    #[tokio::test]
-    async fn a_second_sending_is_the_same_request() {
-        let long = "x-".repeat(100);
-        let request = || {
-            let request = Request::builder().method("PROPFIND").uri("/scan/1?a=b:c");
-            let fields: [(&str, &[u8]); 7] = [
-                ("host", b"scan:8000"),
-                ("cookie", b"a=1; b=\xfc"),
-                ("accept", b""),
-                ("x-list", b"one"),
-                ("x-bytes", b"\xff\t:\x80"),
-                ("x-list", b"two: 2"),
-                (&long, b"\tblanks \t"),
-            ];
-            let add = |request: Builder, (name, value)| request.header(name, value);
-            fields.into_iter().fold(request, add).body(RequestBody::Empty).unwrap()
-        };
-        let (near, _far) = tokio::io::duplex(4096);
-        let meter = Meter::default();
-        let io = metered(TokioIo::new(near), meter.clone());
-        let (mut sender, mut driver) = http1::handshake(io).await.unwrap();
-        meter.start(true);
-        let _answer = sender.send_request(request());
-        assert!(std::future::poll_fn(|cx| Poll::Ready(Pin::new(&mut driver).poll(cx))).await.is_pending());
-        let head = kept_head(driver.into_parts().io).unwrap();
-        let (again, request) = (read_back(&head).unwrap(), request());
-        assert_eq!((again.method(), again.uri()), (request.method(), request.uri()));
-        assert!(again.headers().iter().eq(request.headers()));
-        assert!((0..head.len()).all(|length| read_back(&head[..length]).is_none()));
-    }
-
     #[test]
-    fn only_idempotent_requests_are_sent_twice_and_only_after_a_kept_connection_was_closed() {
+    fn only_idempotent_requests_are_sent_twice_and_only_after_a_connection_was_lost() {
         for (method, is_idempotent) in [
             ("GET", true),
             ("HEAD", true),
@@ -238,7 +180,7 @@ mod tests {
                 let copy = sending.copy();
                 assert_eq!(copy.is_some(), is_idempotent, "{method}");
                 assert!(sending.take().is_some());
-                sending.failed(error, None, || copy);
+                sending.failed(error, None, copy);
                 assert_eq!(sending.can_be_sent_again(), is_idempotent && allows, "{method} {error:?}");
             }
         }
@@ -253,7 +195,7 @@ mod tests {
             sending.cancelled = Some(&cancelled);
             let request = if is_sent { sending.take() } else { None };
             if fails {
-                sending.failed(Error::ConnectionTerminated, request.map(Box::new), || None);
+                sending.failed(Error::ConnectionTerminated, request.map(Box::new), None);
             }
             if has_ended {
                 sending.cancelled = None;
@@ -271,7 +213,7 @@ mod tests {
     fn what_was_not_sent_may_be_sent_whatever_it_is() {
         let mut sending = sending("POST");
         let request = sending.take();
-        sending.failed(Error::ConnectionTerminated, request.map(Box::new), || None);
+        sending.failed(Error::ConnectionTerminated, request.map(Box::new), None);
         assert!(sending.can_be_sent_again());
     }
 }
