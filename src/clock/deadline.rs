@@ -6,9 +6,10 @@
 //! already is not registered again.
 
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
+use tokio::task::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// A movable deadline; without one set, it never passes.
@@ -42,7 +43,9 @@ impl Deadline {
         {
             return Poll::Pending;
         }
-        while timer.as_mut().poll(cx).is_ready() {
+        // A task that has used up its turn would be put off before the timer has heard of it.
+        let mut poll = |timer: Pin<&mut Sleep>| pin!(unconstrained(timer)).poll(cx);
+        while poll(timer.as_mut()).is_ready() {
             if timer.deadline() >= at {
                 return Poll::Ready(());
             }
@@ -56,6 +59,8 @@ impl Deadline {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use tokio::task::coop;
 
     use super::*;
     use crate::clock::Clock;
@@ -73,5 +78,38 @@ mod tests {
             std::future::poll_fn(|cx| deadline.poll_passed(cx)).await;
             assert_eq!((clock.now() - begun).as_secs(), *moves.last().unwrap(), "{moves:?}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn passes_for_a_task_that_had_used_up_its_turn() {
+        let clock = Clock::start();
+        for (first, then) in [(5, 5), (9, 5), (5, 9)] {
+            let begun = clock.now();
+            let mut deadline = Deadline::default();
+            for seconds in [first, then] {
+                deadline.set(Some(begun + Duration::from_secs(seconds)));
+                std::future::poll_fn(|cx| {
+                    while let Poll::Ready(progress) = coop::poll_proceed(cx) {
+                        progress.made_progress();
+                    }
+                    assert!(deadline.poll_passed(cx).is_pending());
+                    Poll::Ready(())
+                })
+                .await;
+                tokio::task::yield_now().await;
+            }
+            std::future::poll_fn(|cx| deadline.poll_passed(cx)).await;
+            assert_eq!((clock.now() - begun).as_secs(), then);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn passes_for_the_task_that_waits_last() {
+        let clock = Clock::start();
+        let (begun, mut deadline) = (clock.now(), Deadline::default());
+        deadline.set(Some(begun + Duration::from_secs(5)));
+        assert!(deadline.poll_passed(&mut Context::from_waker(Waker::noop())).is_pending());
+        std::future::poll_fn(|cx| deadline.poll_passed(cx)).await;
+        assert_eq!((clock.now() - begun).as_secs(), 5);
     }
 }

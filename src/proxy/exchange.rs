@@ -219,8 +219,13 @@ impl Exchange {
     }
 
     /// What every answer says, the upstream's and ours: what it belongs to, and whether another may follow.
-    fn sign(&self, headers: &mut HeaderMap) {
-        headers.insert(REQUEST_ID, self.id.clone());
+    fn sign(&mut self, headers: &mut HeaderMap) {
+        // From now on only the log asks for it.
+        let id = match self.line {
+            Some(_) => self.id.clone(),
+            None => std::mem::replace(&mut self.id, HeaderValue::from_static("")),
+        };
+        headers.insert(REQUEST_ID, id);
         if self.upload.as_ref().is_some_and(UploadOutcome::is_end_in_doubt) {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }

@@ -67,6 +67,8 @@ pub(super) struct Watched<I> {
     place: Place,
     interim: (u32, u32),
     written: Written,
+    /// Whether what was written last was taken only in part: the rest of it comes before anything of the next request.
+    has_rest: bool,
 }
 
 /// Where in an answer the next byte stands.
@@ -81,7 +83,15 @@ enum Place {
 pub(super) fn metered<I>(io: I, meter: Meter) -> Metered<I> {
     let place = Place::Final;
     let written = Written::default();
-    TokioIo::new(Watched { io: TokioIo::new(io), meter, request: 0, place, interim: (0, 0), written })
+    TokioIo::new(Watched {
+        io: TokioIo::new(io),
+        meter,
+        request: 0,
+        place,
+        interim: (0, 0),
+        written,
+        has_rest: false,
+    })
 }
 
 /// The latest request, if its head was to be recorded and its writing has begun.
@@ -101,8 +111,16 @@ impl<I> Watched<I> {
         let meter = &self.meter.0;
         if meter.is_to_be_recorded.load(Ordering::Relaxed) {
             meter.is_to_be_recorded.store(false, Ordering::Relaxed);
-            self.written.record(meter.requests.load(Ordering::Relaxed), pieces);
+            if !self.has_rest {
+                self.written.record(meter.requests.load(Ordering::Relaxed), pieces);
+            }
         }
+    }
+
+    /// Looks at how much of it was taken.
+    fn took(&mut self, taken: &Poll<io::Result<usize>>, pieces: &[io::IoSlice<'_>]) {
+        let offered: usize = pieces.iter().map(|piece| piece.len()).sum();
+        self.has_rest = !matches!(taken, Poll::Ready(Ok(taken)) if *taken == offered);
     }
 
     /// Looks at what came, as far as interim answers reach.
@@ -172,8 +190,11 @@ impl<I: hyper::rt::Read + Unpin> AsyncRead for Watched<I> {
 impl<I: hyper::rt::Write + Unpin> AsyncWrite for Watched<I> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        this.record(&[io::IoSlice::new(bytes)]);
-        Pin::new(&mut this.io).poll_write(cx, bytes)
+        let pieces = [io::IoSlice::new(bytes)];
+        this.record(&pieces);
+        let taken = Pin::new(&mut this.io).poll_write(cx, bytes);
+        this.took(&taken, &pieces);
+        taken
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -195,7 +216,9 @@ impl<I: hyper::rt::Write + Unpin> AsyncWrite for Watched<I> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         this.record(pieces);
-        Pin::new(&mut this.io).poll_write_vectored(cx, pieces)
+        let taken = Pin::new(&mut this.io).poll_write_vectored(cx, pieces);
+        this.took(&taken, pieces);
+        taken
     }
 }
 

@@ -57,11 +57,12 @@ fn read(head: &[u8]) -> Option<Request<RequestBody>> {
 mod tests {
     use std::future::Future as _;
     use std::pin::Pin;
-    use std::task::Poll;
+    use std::task::{Context, Poll};
 
     use http::request::Builder;
     use hyper::client::conn::http1;
     use hyper_util::rt::TokioIo;
+    use tokio::io::AsyncWrite as _;
 
     use super::super::metered::{Meter, metered, written};
     use super::*;
@@ -124,5 +125,24 @@ mod tests {
         assert_eq!(written(&[(true, &["/1"]), (true, &["/2"])]).as_deref(), Some("/2"));
         assert_eq!(written(&[(true, &["/1"]), (false, &["/2"])]), None);
         assert_eq!(written(&[(true, &["/1"]), (true, &[])]), None, "it was not written");
+    }
+
+    #[tokio::test]
+    async fn what_is_left_of_an_earlier_request_is_not_taken_for_a_head() {
+        let head = |path: &str| format!("GET {path} HTTP/1.1\r\n\r\n");
+        for (room, last) in [(head("/1").len(), Some("/2")), (5, None)] {
+            let (near, _far) = tokio::io::duplex(room);
+            let meter = Meter::default();
+            let mut stream = metered(TokioIo::new(near), meter.clone());
+            for (path, is_recorded) in [("/1", false), ("/2", true)] {
+                meter.start(is_recorded);
+                let write = |cx: &mut Context<'_>| {
+                    let taken = Pin::new(stream.inner_mut()).poll_write(cx, head(path).as_bytes());
+                    Poll::Ready(taken.is_ready())
+                };
+                assert_eq!(std::future::poll_fn(write).await, path == "/1");
+            }
+            assert_eq!(written(stream).map(|request| request.uri().to_string()).as_deref(), last);
+        }
     }
 }
