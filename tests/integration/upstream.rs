@@ -194,6 +194,16 @@ async fn what_is_sent_again_is_the_request_itself_and_never_the_one_before_it() 
 }
 
 #[tokio::test]
+async fn what_is_lost_on_a_new_connection_is_not_sent_again() {
+    let origin = Origin::start();
+    origin.on("/lost", Script::nothing());
+    let proxy = Proxy::start(&origin, "").await;
+    proxy.get("/lost").await.assert_problem(502);
+    assert_eq!((origin.count("/lost"), origin.connections()), (1, 1));
+    assert_eq!(proxy.metric("forebay_upstream_retries_total", &[]).await, 0.0);
+}
+
+#[tokio::test]
 async fn a_second_sending_does_not_try_another_kept_connection() {
     let origin = Origin::start();
     origin.close_connections_after(1);
